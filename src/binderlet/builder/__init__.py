@@ -1,0 +1,1 @@
+"""Makes a checkout into an image: detect -> plan (pure) -> render (pure) -> build."""

@@ -1,0 +1,55 @@
+"""The port to what builds images. ``tests/builder/test_contract.py`` runs against each implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from binderlet.events.buildlog import BuildLog
+from binderlet.model import Commit, Image
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One image to build."""
+
+    commit: Commit
+    checkout: Path
+    """The repository's files, complete, owned by us; the builder may not change them."""
+    image: str
+    """``repository:tag`` that the result gets."""
+
+
+class Builder(Protocol):
+    """Builds images into the engine's own store."""
+
+    @property
+    def info(self) -> dict[str, str]:
+        """What ``/versions`` reports as ``builder_info``: tool, version, base image."""
+
+    async def prepare(self, log: BuildLog) -> None:
+        """Make what every build needs, such as the base image, where it is absent. Idempotent.
+
+        Raises:
+            RegistryUnreachable: something it needs cannot be downloaded; the message says what from where.
+            BuildFailed: making it failed.
+            MissingProgram: the build tool is not installed.
+        """
+
+    async def build(self, request: BuildRequest, log: BuildLog) -> Image:
+        """Build the image, writing each line to ``log`` as it comes.
+
+        Idempotent by ``request.image``: if a build of it, started before this process, still runs on this machine,
+        this follows it from its first line instead of starting another. Cancelling ends the build.
+
+        Raises:
+            BadRepository: a file in the checkout is wrong; the message names it.
+            BuildTimeout: the deadline passed; what ran has been ended.
+            RegistryUnreachable: an index or mirror does not answer.
+            BuildFailed: a step failed.
+            EngineUnavailable: the engine does not answer.
+        """
+
+    async def close(self) -> None:
+        """Give back connections; builds that still run go on by themselves. Idempotent."""

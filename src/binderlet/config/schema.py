@@ -1,0 +1,220 @@
+"""Every setting, section by section, each with its default and its documentation.
+
+``docs/reference/config.md`` and ``examples/binderlet.toml`` are tested against this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from binderlet.config.units import ByteSize, Duration
+
+
+class Section(BaseModel):
+    """One table of the TOML file: an unknown key is an error, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ServerSettings(Section):
+    """Where visitors reach this service."""
+
+    host: str = Field("0.0.0.0", description="Address HAProxy listens on.")  # noqa: S104 - a public service
+    port: int = Field(8585, ge=1, le=65535, description="Port HAProxy listens on.")
+    public_url: str = Field(
+        "",
+        description="The URL visitors type, such as https://binder.example.org/. Empty: the address each request was made to.",
+    )
+    instance: str = Field(
+        "binderlet",
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="Name of this service in the engine's labels; two control planes of one name refuse to run together.",
+    )
+    badge_base_url: str = Field(
+        "",
+        description="Base of badge links and launch host, for members of a federation. Empty: public_url.",
+    )
+    cors_allow_origin: str = Field(
+        "*", description="Access-Control-Allow-Origin of every answer; empty sends none."
+    )
+    grace_after_ready: Duration = Field(
+        60.0, ge=0, description="How long a finished build's event stream stays open for the browser to close first."
+    )
+    shutdown_timeout: Duration = Field(10.0, gt=0, description="How long open requests may take when the service stops.")
+
+
+class PathSettings(Section):
+    """Where binderlet keeps its files."""
+
+    state: Path = Field(
+        Path(".binderlet"),
+        description="Folder for history, build logs, mirrors, routes and sockets. Relative paths are relative to the working directory.",
+    )
+
+
+class EngineSettings(Section):
+    """What runs the sessions."""
+
+    kind: Literal["docker", "fake"] = Field(
+        "docker", description="docker: Docker or Podman by Docker's API. fake: nothing runs, for trying things out."
+    )
+    socket: str = Field(
+        "",
+        description="Path of the engine's socket. Empty: DOCKER_HOST, then Docker's, then Podman's usual places.",
+    )
+    network: str = Field("binderlet", description="Name of the sessions' bridge network; made if absent.")
+    subnet: str = Field("", description="Subnet of that network, such as 10.89.0.0/16. Empty: the engine chooses.")
+    runtime: str = Field("", description="OCI runtime, such as runsc. Empty: the engine's default.")
+
+
+class SessionSettings(Section):
+    """What one session gets."""
+
+    memory: ByteSize = Field(2 * 1024**3, ge=64 * 1024**2, description="Memory limit.")
+    cpus: float = Field(1.0, gt=0, description="Cores it may use.")
+    pids: int = Field(512, ge=32, description="Processes and threads it may have.")
+    start_timeout: Duration = Field(120.0, gt=0, description="How long it may take to answer its first request.")
+    start_concurrency: int = Field(
+        0, ge=0, description="Sessions started at the same time; the others wait. 0: one and a half per core."
+    )
+    allow_origin: str = Field("*", description="Origins whose scripts may talk to sessions (thebe needs *).")
+    environment: dict[str, str] = Field({}, description="Extra environment variables for every session.")
+
+
+class CullSettings(Section):
+    """When sessions end."""
+
+    idle: Duration = Field(600.0, gt=0, description="End a session that nobody used for this long.")
+    max_age: Duration = Field(21600.0, gt=0, description="End a session this old, used or not.")
+    every: Duration = Field(30.0, gt=0, description="How often sessions are looked at.")
+    reconcile_every: Duration = Field(60.0, gt=0, description="How often sessions and routes are compared with the engine.")
+
+
+class LimitSettings(Section):
+    """How many sessions may run."""
+
+    sessions: int = Field(
+        0, ge=0, description="Sessions at once. 0: what fits this machine's memory at an eighth of session.memory each."
+    )
+    per_repository: int = Field(100, ge=0, description="Sessions at once of one repository. 0: no limit.")
+    queue: int = Field(200, ge=0, description="Launches that may wait for a place; more are refused.")
+    queue_timeout: Duration = Field(900.0, gt=0, description="How long a launch waits for a place before it is refused.")
+    launches_per_hour: int = Field(
+        0, ge=0, description="Launches per client address and hour without a valid build token. 0: no limit."
+    )
+    banned_specs: list[str] = Field(
+        [], description="Regular expressions; a spec 'provider/spec' that one matches from its start is refused."
+    )
+
+
+class BuilderSettings(Section):
+    """How images are built."""
+
+    concurrent: int = Field(2, ge=1, description="Builds at the same time; the others wait in a fair queue.")
+    timeout: Duration = Field(3600.0, gt=0, description="Deadline of one build.")
+    memory: ByteSize = Field(4 * 1024**3, ge=128 * 1024**2, description="Memory limit of each build step, where the build tool can limit it.")
+    log_limit: ByteSize = Field(16 * 1024**2, ge=65536, description="Bytes of one build's log that are kept; the rest is counted and dropped.")
+    repository_limit: ByteSize = Field(4 * 1024**3, gt=0, description="Largest checkout that is built.")
+    min_free_disk: ByteSize = Field(5 * 1024**3, ge=0, description="Free disk below which builds are refused.")
+    failure_memory: Duration = Field(60.0, ge=0, description="How long a failed build is answered from memory instead of tried again.")
+    image_prefix: str = Field("binderlet/i-", description="First part of image names; the rest follows BinderHub's rule.")
+    base_image: str = Field("", description="Image to build on instead of the one binderlet makes; must have the same layout.")
+    base_suite: str = Field("bookworm", description="Debian release of the base image.")
+    base_mirror: str = Field("", description="Debian mirror for the base image and apt.txt. Empty: Debian's own, or this machine's where it is Debian too.")
+    jupyterlab: str = Field("4.4.9", description="JupyterLab version in the base image.")
+    notebook: str = Field("7.4.7", description="Notebook version in the base image.")
+
+
+class NetworkSettings(Section):
+    """How builds and sessions reach the network. What is empty is taken from this machine's own settings."""
+
+    http_proxy: str = Field("", description="Proxy for http. Empty: HTTP_PROXY.")
+    https_proxy: str = Field("", description="Proxy for https. Empty: HTTPS_PROXY.")
+    no_proxy: str = Field("", description="Hosts reached without a proxy. Empty: NO_PROXY.")
+    ca_bundle: str = Field("", description="PEM file of the certificates to trust. Empty: SSL_CERT_FILE, then the system's bundle.")
+    index_url: str = Field("", description="Python package index. Empty: UV_INDEX_URL, PIP_INDEX_URL, then PyPI.")
+    extra_index_urls: list[str] = Field([], description="More package indexes. Empty: UV_EXTRA_INDEX_URL or PIP_EXTRA_INDEX_URL.")
+
+
+class GitProviderSettings(Section):
+    """The ``git`` repo provider: any git URL."""
+
+    enabled: bool = Field(default=True, description="Whether /build/git/ works.")
+    allowed_protocols: list[Literal["http", "https", "git", "ssh", "file"]] = Field(
+        ["http", "https", "git", "ssh"], description="URL schemes that may be fetched. file reads this machine's disk."
+    )
+    timeout: Duration = Field(60.0, gt=0, description="How long one look-up of a ref may take.")
+    fetch_timeout: Duration = Field(900.0, gt=0, description="How long one fetch may take.")
+    ref_cache: Duration = Field(15.0, ge=0, description="How long an answer to 'which commit is this ref' is used again.")
+
+
+class GitHubProviderSettings(Section):
+    """The ``gh`` repo provider."""
+
+    enabled: bool = Field(default=True, description="Whether /build/gh/ works.")
+    hostname: str = Field("github.com", description="Host of the repositories; another for GitHub Enterprise.")
+    base_url: str = Field("", description="Where repositories are cloned from. Empty: https:// and hostname.")
+    api_url: str = Field("https://api.github.com", description="Base of the REST API.")
+    resolve: Literal["git", "api"] = Field(
+        "git", description="git: refs are read by 'git ls-remote', which has no quota. api: by the REST API, then git when its quota is used up."
+    )
+    token: SecretStr = Field(SecretStr(""), description="Access token for the API.")
+
+
+class ProviderSettings(Section):
+    """The repo providers."""
+
+    git: GitProviderSettings = GitProviderSettings()
+    gh: GitHubProviderSettings = GitHubProviderSettings()
+
+
+class PageSettings(Section):
+    """What the pages say."""
+
+    title: str = Field("binderlet", description="Name of this service.")
+    about: str = Field("", description="HTML shown on the about page.")
+    banner: str = Field("", description="HTML shown on top of every page.")
+
+
+class SecuritySettings(Section):
+    """Secrets and tokens."""
+
+    build_token_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Hexadecimal secret that signs build tokens; members of a federation share it. Empty: made once and kept in the state folder.",
+    )
+
+
+class EventSettings(Section):
+    """What is recorded."""
+
+    archive: bool = Field(default=True, description="Write launch events (version 6) as daily JSON lines.")
+    history: Duration = Field(90 * 86400.0, gt=0, description="How long launches stay in the history database.")
+
+
+class LogSettings(Section):
+    """What the service prints."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe lines printed.")
+    format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, json elsewhere.")
+
+
+class Settings(Section):
+    """All settings of one service."""
+
+    server: ServerSettings = ServerSettings()
+    paths: PathSettings = PathSettings()
+    engine: EngineSettings = EngineSettings()
+    session: SessionSettings = SessionSettings()
+    cull: CullSettings = CullSettings()
+    limits: LimitSettings = LimitSettings()
+    builder: BuilderSettings = BuilderSettings()
+    network: NetworkSettings = NetworkSettings()
+    providers: ProviderSettings = ProviderSettings()
+    pages: PageSettings = PageSettings()
+    security: SecuritySettings = SecuritySettings()
+    events: EventSettings = EventSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,1 @@
+"""Runs sessions: start, stop, list, watch. ``base`` is the port."""

@@ -1,0 +1,1 @@
+"""What happened: events of launches, facts for the record, build logs, metrics, the launch archive."""

@@ -1,0 +1,1 @@
+"""Names of images, and which of them are here."""

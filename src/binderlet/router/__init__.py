@@ -1,0 +1,1 @@
+"""Leads ``/user/<id>/`` to sessions. ``base`` is the port; HAProxy carries every byte."""
