@@ -70,4 +70,9 @@ class Story:
                 yield position, self.events[position - 1]
             if self.closed:
                 return
+            await self.wait(position)
+
+    async def wait(self, after: int) -> None:
+        """Return once there is an event after number ``after`` or the story has ended."""
+        while len(self.events) <= after and not self.closed:
             await self._changed.wait()
