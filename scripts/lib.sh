@@ -59,21 +59,26 @@ install_test_browser() {
   as_root "$venv/bin/playwright" install --with-deps chromium
 }
 
-# The Python environment, exactly as in requirements.lock; made anew when that file changes.
+# install_python LOCK: the Python environment, exactly as in that lock file; brought up to date when the file changes.
 install_python() {
-  local stamp="$venv/.lock-installed" wanted
-  wanted=$(sha256sum "$root/requirements.lock" "$root/pyproject.toml" | sha256sum)
+  local lock="$root/$1" stamp="$venv/.installed-$1" wanted python
+  wanted=$(sha256sum "$lock" "$root/pyproject.toml" | sha256sum)
   [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
-  say "Installing the Python environment"
-  local python
+  say "Installing the Python environment ($1)"
   python=$(find_python) || fail "Python 3.11 or newer is needed" "Debian 12 and Ubuntu 24.04 have it as python3."
   [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-  local log="$state/pip.log"
   mkdir -p "$state"
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$root/requirements.lock" >"$log" 2>&1 &&
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e "$root" >>"$log" 2>&1 ||
-    { tail -n 5 "$log" >&2; fail "the Python packages could not be installed" "Set PIP_INDEX_URL to a package index that answers from here; the output is in $log."; }
+  pip_install --require-hashes -r "$lock"
+  pip_install --no-deps --no-build-isolation -e "$root"
   printf '%s' "$wanted" >"$stamp"
+}
+
+pip_install() {
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@" >"$state/pip.log" 2>&1 || {
+    tail -n 5 "$state/pip.log" >&2
+    fail "the Python packages could not be installed" \
+      "Set PIP_INDEX_URL to a package index that answers from here; the output is in $state/pip.log."
+  }
 }
 
 find_python() {
