@@ -1,0 +1,1 @@
+"""The HTTP side: BinderHub's contract, the operator's private socket, and the pages' URLs (``routes.py`` has all)."""

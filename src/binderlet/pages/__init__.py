@@ -1,0 +1,1 @@
+"""What people look at: templates, styles and scripts by hand, without a build step."""

@@ -1,0 +1,82 @@
+"""``/health`` and ``/api/status``: how the service is, from memory, in BinderHub's shape and in ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from binderlet.api.ports import Services
+from binderlet.model import Check, ServiceStatus
+
+OK, NOT_OK = 200, 503
+
+
+def health_body(status: ServiceStatus) -> dict[str, Any]:
+    """Give the body of ``/health``: the checks, and ``Pod quota``, by which federations spread their launches."""
+    checks = [check_body(check) for check in (*status.checks, *draining(status))]
+    total = status.sessions + status.builds_running
+    quota = status.session_limit or None
+    pods = {
+        "service": "Pod quota",
+        "total_pods": total,
+        "build_pods": status.builds_running,
+        "user_pods": status.sessions,
+        "quota": quota,
+        "ok": quota is None or total <= quota,
+        "_ignore_failure": True,
+    }
+    return {"ok": is_healthy(status), "checks": [*checks, pods]}
+
+
+def is_healthy(status: ServiceStatus) -> bool:
+    """Tell whether every check that counts is well, and new launches are taken."""
+    return not status.draining and all(check.ok or check.ignore_failure for check in status.checks)
+
+
+def draining(status: ServiceStatus) -> tuple[Check, ...]:
+    """Give the check that fails while the service stops, so that a federation sends launches elsewhere."""
+    return (Check("binderlet", ok=False, message="The service is stopping."),) if status.draining else ()
+
+
+def check_body(check: Check) -> dict[str, Any]:
+    """Give one check as JSON."""
+    body: dict[str, Any] = {"service": check.service, "ok": check.ok}
+    if check.message:
+        body["message"] = check.message
+    if check.ignore_failure:
+        body["_ignore_failure"] = True
+    return body
+
+
+def status_body(status: ServiceStatus, now: float) -> dict[str, Any]:
+    """Give the body of ``/api/status``: counts only, as who runs what is nobody's business."""
+    return {
+        "ok": is_healthy(status),
+        "draining": status.draining,
+        "sessions": status.sessions,
+        "session_limit": status.session_limit or None,
+        "launches_waiting": status.launches_waiting,
+        "builds_running": status.builds_running,
+        "builds_waiting": status.builds_waiting,
+        "uptime_seconds": round(now - status.started_at),
+        "checks": [check_body(check) for check in (*status.checks, *draining(status))],
+    }
+
+
+class Health:
+    """The endpoints."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def health(self, _request: Request) -> JSONResponse:
+        """Answer 200 or 503."""
+        status = self._services.status()
+        return JSONResponse(health_body(status), OK if is_healthy(status) else NOT_OK)
+
+    async def status(self, _request: Request) -> JSONResponse:
+        """Answer with the snapshot that the status page draws."""
+        services = self._services
+        return JSONResponse(status_body(services.status(), services.clock()), headers={"cache-control": "no-store"})

@@ -1,0 +1,170 @@
+"""What the HTTP side needs of the rest of the service; ``app.py`` fills it in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from binderlet import __version__
+from binderlet.config import Settings
+from binderlet.events.bus import Story
+from binderlet.launch.request import LaunchRequest
+from binderlet.model import ServiceStatus, Session, Traffic
+from binderlet.providers.base import Provider
+
+
+class Launch(Protocol):
+    """One launch, whoever looks at it."""
+
+    @property
+    def id(self) -> str:
+        """Unguessable: who knows it may read the story again."""
+
+    @property
+    def request(self) -> LaunchRequest:
+        """What was asked for."""
+
+    @property
+    def story(self) -> Story:
+        """Its events; ends with one ``ready`` or one ``failed``."""
+
+    @property
+    def waited_for_build(self) -> bool:
+        """Whether an image was built for it, so far as is known now."""
+
+
+class LaunchBook(Protocol):
+    """All launches that run or ended a while ago."""
+
+    def open(self, request: LaunchRequest) -> Launch:
+        """Begin a launch at once; whatever is wrong with it becomes a ``failed`` event of its story."""
+
+    def find(self, launch_id: str) -> Launch | None:
+        """Give a launch that is still remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as the operator sees it."""
+
+    session: Session
+    idle_seconds: float
+    traffic: Traffic | None
+    """None while the router has not counted it yet."""
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildView:
+    """A build that waits, runs, or ended a while ago."""
+
+    id: str
+    image: str
+    repo_url: str
+    state: str
+    """``waiting``, ``running``, ``success`` or ``failure``."""
+    started_at: float
+    """Seconds since the epoch; 0 while it waits."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its log may still grow."""
+        return self.state in {"waiting", "running"}
+
+
+class Operations(Protocol):
+    """What the operator may see and do."""
+
+    def sessions(self) -> Sequence[SessionView]:
+        """List the sessions that run or start, from memory."""
+
+    def stop(self, session_id: str) -> Awaitable[None]:
+        """End a session.
+
+        Raises:
+            SessionNotFound: none of that id runs.
+            EngineUnavailable: it could not be ended now.
+        """
+
+    def shutdown(self) -> None:
+        """Ask the control plane to end; sessions stay."""
+
+
+class Asset(Protocol):
+    """A static file, held in memory."""
+
+    @property
+    def body(self) -> bytes:
+        """The file."""
+
+    @property
+    def content_type(self) -> str:
+        """Its media type, with charset."""
+
+    @property
+    def etag(self) -> str:
+        """Quoted, as in the header."""
+
+
+class Page(Protocol):
+    """One page, ready to send."""
+
+    @property
+    def html(self) -> str:
+        """The document."""
+
+    @property
+    def csp(self) -> str:
+        """Its Content-Security-Policy."""
+
+
+class PageSet(Protocol):
+    """Makes what people look at; no method does any I/O. ``base`` is the URL visitors type, with trailing slash."""
+
+    def home(self, base: str) -> Page:
+        """Make the form that makes links and badges."""
+
+    def launch(self, base: str, provider: str, spec: str, build_token: str) -> Page:
+        """Make the page a badge leads to, which follows the launch; ``spec`` is percent-encoded."""
+
+    def about(self, base: str) -> Page:
+        """Say what this service is."""
+
+    def status(self, base: str) -> Page:
+        """Show how this service is; the page fetches ``/api/status`` again and again."""
+
+    def problem(self, base: str, status: int, message: str, hint: str) -> Page:
+        """Show an error to people."""
+
+    def asset(self, path: str) -> Asset | None:
+        """Give the static file of that path, such as ``app.css``."""
+
+
+def no_builds() -> Sequence[BuildView]:
+    """List no builds, for services that have none."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything behind the URLs. Every callable answers from memory and at once."""
+
+    settings: Settings
+    book: LaunchBook
+    providers: Mapping[str, Provider]
+    operations: Operations
+    pages: PageSet
+    build_token_secret: str = field(repr=False)
+    """Hexadecimal, as in BinderHub's setting; members of a federation share it."""
+    status: Callable[[], ServiceStatus]
+    metrics: Callable[[], bytes]
+    build_log: Callable[[str], Path | None]
+    """The file of a build's log, by the build's id."""
+    builds: Callable[[], Sequence[BuildView]] = no_builds
+    builder_info: Mapping[str, str] = field(default_factory=dict)
+    """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
+    version: str = __version__
+    clock: Callable[[], float] = time.time
