@@ -5,12 +5,54 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from binderlet.config.units import ByteSize, Duration
+
+
+def web_address(value: str) -> str:
+    """Check an http or https URL, and end it with a slash; empty stays empty."""
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not a URL; write https://binder.example.org/")
+    return value.rstrip("/") + "/"
+
+
+def subnet(value: str) -> str:
+    """Check a subnet such as 10.89.0.0/16; empty stays empty."""
+    if value:
+        ipaddress.ip_network(value)
+    return value
+
+
+def regular_expression(value: str) -> str:
+    """Check that a regular expression compiles."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+    return value
+
+
+def hexadecimal(value: SecretStr) -> SecretStr:
+    """Check a secret of at least 32 hexadecimal digits, without ever showing it; empty stays empty."""
+    if value and re.fullmatch(r"([0-9a-fA-F]{2}){16,}", value.get_secret_value()) is None:
+        raise ValueError("it is not 32 or more hexadecimal digits; 'openssl rand -hex 32' makes some")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(web_address)]
+Subnet = Annotated[str, AfterValidator(subnet)]
+RegularExpression = Annotated[str, AfterValidator(regular_expression)]
+HexadecimalSecret = Annotated[SecretStr, AfterValidator(hexadecimal)]
 
 
 class Section(BaseModel):
@@ -24,26 +66,28 @@ class ServerSettings(Section):
 
     host: str = Field("0.0.0.0", description="Address HAProxy listens on.")  # noqa: S104 - a public service
     port: int = Field(8585, ge=1, le=65535, description="Port HAProxy listens on.")
-    public_url: str = Field(
+    public_url: WebAddress = Field(
         "",
-        description="The URL visitors type, such as https://binder.example.org/. Empty: the address each request was made to.",
+        description="The URL visitors type, such as https://binder.example.org/. Empty: the address each request "
+        "was made to.",
     )
     instance: str = Field(
         "binderlet",
         pattern=r"^[a-z][a-z0-9-]{0,30}$",
-        description="Name of this service in the engine's labels; two control planes of one name refuse to run together.",
+        description="Name of this service in the engine's labels; two control planes of one name refuse to run "
+        "together.",
     )
-    badge_base_url: str = Field(
+    badge_base_url: WebAddress = Field(
         "",
         description="Base of badge links and launch host, for members of a federation. Empty: public_url.",
     )
-    cors_allow_origin: str = Field(
-        "*", description="Access-Control-Allow-Origin of every answer; empty sends none."
-    )
+    cors_allow_origin: str = Field("*", description="Access-Control-Allow-Origin of every answer; empty sends none.")
     grace_after_ready: Duration = Field(
         60.0, ge=0, description="How long a finished build's event stream stays open for the browser to close first."
     )
-    shutdown_timeout: Duration = Field(10.0, gt=0, description="How long open requests may take when the service stops.")
+    shutdown_timeout: Duration = Field(
+        10.0, gt=0, description="How long open requests may take when the service stops."
+    )
 
 
 class PathSettings(Section):
@@ -51,7 +95,8 @@ class PathSettings(Section):
 
     state: Path = Field(
         Path(".binderlet"),
-        description="Folder for history, build logs, mirrors, routes and sockets. Relative paths are relative to the working directory.",
+        description="Folder for history, build logs, mirrors, routes and sockets. Relative paths are relative to "
+        "the working directory.",
     )
 
 
@@ -66,7 +111,7 @@ class EngineSettings(Section):
         description="Path of the engine's socket. Empty: DOCKER_HOST, then Docker's, then Podman's usual places.",
     )
     network: str = Field("binderlet", description="Name of the sessions' bridge network; made if absent.")
-    subnet: str = Field("", description="Subnet of that network, such as 10.89.0.0/16. Empty: the engine chooses.")
+    subnet: Subnet = Field("", description="Subnet of that network, such as 10.89.0.0/16. Empty: the engine chooses.")
     runtime: str = Field("", description="OCI runtime, such as runsc. Empty: the engine's default.")
 
 
@@ -90,7 +135,9 @@ class CullSettings(Section):
     idle: Duration = Field(600.0, gt=0, description="End a session that nobody used for this long.")
     max_age: Duration = Field(21600.0, gt=0, description="End a session this old, used or not.")
     every: Duration = Field(30.0, gt=0, description="How often sessions are looked at.")
-    reconcile_every: Duration = Field(60.0, gt=0, description="How often sessions and routes are compared with the engine.")
+    reconcile_every: Duration = Field(
+        60.0, gt=0, description="How often sessions and routes are compared with the engine."
+    )
 
 
 class LimitSettings(Section):
@@ -101,11 +148,13 @@ class LimitSettings(Section):
     )
     per_repository: int = Field(100, ge=0, description="Sessions at once of one repository. 0: no limit.")
     queue: int = Field(200, ge=0, description="Launches that may wait for a place; more are refused.")
-    queue_timeout: Duration = Field(900.0, gt=0, description="How long a launch waits for a place before it is refused.")
+    queue_timeout: Duration = Field(
+        900.0, gt=0, description="How long a launch waits for a place before it is refused."
+    )
     launches_per_hour: int = Field(
         0, ge=0, description="Launches per client address and hour without a valid build token. 0: no limit."
     )
-    banned_specs: list[str] = Field(
+    banned_specs: list[RegularExpression] = Field(
         [], description="Regular expressions; a spec 'provider/spec' that one matches from its start is refused."
     )
 
@@ -115,15 +164,29 @@ class BuilderSettings(Section):
 
     concurrent: int = Field(2, ge=1, description="Builds at the same time; the others wait in a fair queue.")
     timeout: Duration = Field(3600.0, gt=0, description="Deadline of one build.")
-    memory: ByteSize = Field(4 * 1024**3, ge=128 * 1024**2, description="Memory limit of each build step, where the build tool can limit it.")
-    log_limit: ByteSize = Field(16 * 1024**2, ge=65536, description="Bytes of one build's log that are kept; the rest is counted and dropped.")
+    memory: ByteSize = Field(
+        4 * 1024**3, ge=128 * 1024**2, description="Memory limit of each build step, where the build tool can limit it."
+    )
+    log_limit: ByteSize = Field(
+        16 * 1024**2, ge=65536, description="Bytes of one build's log that are kept; the rest is counted and dropped."
+    )
     repository_limit: ByteSize = Field(4 * 1024**3, gt=0, description="Largest checkout that is built.")
     min_free_disk: ByteSize = Field(5 * 1024**3, ge=0, description="Free disk below which builds are refused.")
-    failure_memory: Duration = Field(60.0, ge=0, description="How long a failed build is answered from memory instead of tried again.")
-    image_prefix: str = Field("binderlet/i-", description="First part of image names; the rest follows BinderHub's rule.")
-    base_image: str = Field("", description="Image to build on instead of the one binderlet makes; must have the same layout.")
+    failure_memory: Duration = Field(
+        60.0, ge=0, description="How long a failed build is answered from memory instead of tried again."
+    )
+    image_prefix: str = Field(
+        "binderlet/i-", description="First part of image names; the rest follows BinderHub's rule."
+    )
+    base_image: str = Field(
+        "", description="Image to build on instead of the one binderlet makes; must have the same layout."
+    )
     base_suite: str = Field("bookworm", description="Debian release of the base image.")
-    base_mirror: str = Field("", description="Debian mirror for the base image and apt.txt. Empty: Debian's own, or this machine's where it is Debian too.")
+    base_mirror: str = Field(
+        "",
+        description="Debian mirror for the base image and apt.txt. Empty: Debian's own, or this machine's where it "
+        "is Debian too.",
+    )
     jupyterlab: str = Field("4.4.9", description="JupyterLab version in the base image.")
     notebook: str = Field("7.4.7", description="Notebook version in the base image.")
 
@@ -134,9 +197,13 @@ class NetworkSettings(Section):
     http_proxy: str = Field("", description="Proxy for http. Empty: HTTP_PROXY.")
     https_proxy: str = Field("", description="Proxy for https. Empty: HTTPS_PROXY.")
     no_proxy: str = Field("", description="Hosts reached without a proxy. Empty: NO_PROXY.")
-    ca_bundle: str = Field("", description="PEM file of the certificates to trust. Empty: SSL_CERT_FILE, then the system's bundle.")
+    ca_bundle: str = Field(
+        "", description="PEM file of the certificates to trust. Empty: SSL_CERT_FILE, then the system's bundle."
+    )
     index_url: str = Field("", description="Python package index. Empty: UV_INDEX_URL, PIP_INDEX_URL, then PyPI.")
-    extra_index_urls: list[str] = Field([], description="More package indexes. Empty: UV_EXTRA_INDEX_URL or PIP_EXTRA_INDEX_URL.")
+    extra_index_urls: list[str] = Field(
+        [], description="More package indexes. Empty: UV_EXTRA_INDEX_URL or PIP_EXTRA_INDEX_URL."
+    )
 
 
 class GitProviderSettings(Section):
@@ -148,7 +215,9 @@ class GitProviderSettings(Section):
     )
     timeout: Duration = Field(60.0, gt=0, description="How long one look-up of a ref may take.")
     fetch_timeout: Duration = Field(900.0, gt=0, description="How long one fetch may take.")
-    ref_cache: Duration = Field(15.0, ge=0, description="How long an answer to 'which commit is this ref' is used again.")
+    ref_cache: Duration = Field(
+        15.0, ge=0, description="How long an answer to 'which commit is this ref' is used again."
+    )
 
 
 class GitHubProviderSettings(Section):
@@ -159,7 +228,9 @@ class GitHubProviderSettings(Section):
     base_url: str = Field("", description="Where repositories are cloned from. Empty: https:// and hostname.")
     api_url: str = Field("https://api.github.com", description="Base of the REST API.")
     resolve: Literal["git", "api"] = Field(
-        "git", description="git: refs are read by 'git ls-remote', which has no quota. api: by the REST API, then git when its quota is used up."
+        "git",
+        description="git: refs are read by 'git ls-remote', which has no quota. api: by the REST API, then git when "
+        "its quota is used up.",
     )
     token: SecretStr = Field(SecretStr(""), description="Access token for the API.")
 
@@ -182,9 +253,10 @@ class PageSettings(Section):
 class SecuritySettings(Section):
     """Secrets and tokens."""
 
-    build_token_secret: SecretStr = Field(
+    build_token_secret: HexadecimalSecret = Field(
         SecretStr(""),
-        description="Hexadecimal secret that signs build tokens; members of a federation share it. Empty: made once and kept in the state folder.",
+        description="Hexadecimal secret that signs build tokens; members of a federation share it. Empty: made once "
+        "and kept in the state folder.",
     )
 
 
