@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -28,7 +29,7 @@ def parse_bytes(value: object) -> object:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
     if found is None:
         raise ValueError(f"{value!r} is not a size; write 512M or 2G")
-    return int(float(found[1]) * BYTES[found[2].upper()])
+    return int(Decimal(found[1]) * BYTES[found[2].upper()])
 
 
 def format_duration(seconds: float) -> str:
