@@ -124,21 +124,45 @@ class DockerClient:
         # aiodocker offers no public way to make a call whose answer is the plain JSON.
         return await self.docker._query_json(path, method, params=params, data=data)  # noqa: SLF001
 
-    @asynccontextmanager
-    async def stream(
-        self, path: str, *, params: Mapping[str, str] | None = None
-    ) -> AsyncIterator[aiohttp.StreamReader]:
-        """Open an answer without end or of unknown length, such as events; it has no deadline.
+    async def read(self, path: str, *, params: Mapping[str, str] | None = None, limit: int = 2**20) -> bytes:
+        """Make one GET call and give at most ``limit`` bytes of its answer.
 
         Raises:
             DockerError: the engine refused.
         """
-        timeout = aiohttp.ClientTimeout(sock_connect=5)
-        async with self.docker._query(path, "GET", params=params, timeout=timeout) as response:  # noqa: SLF001 - as above
+        async with self._open(path, params, aiohttp.ClientTimeout(total=CALL_TIMEOUT, sock_connect=5)) as content:
+            answer = bytearray()
+            async for chunk in content.iter_any():
+                answer += chunk
+                if len(answer) >= limit:
+                    break
+            return bytes(answer[:limit])
+
+    async def stream(self, path: str, *, params: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Give the JSON objects of an answer without end, such as events, one a line; it has no deadline.
+
+        Raises:
+            DockerError: the engine refused.
+        """
+        async with self._open(path, params, aiohttp.ClientTimeout(sock_connect=5)) as content:
+            rest = b""
+            # Not by readline(): it fails at 128 kB, and events carry the labels of images, which strangers write.
+            async for chunk in content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.strip():
+                        yield json.loads(line)
+
+    @asynccontextmanager
+    async def _open(
+        self, path: str, params: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        # aiodocker's public calls of this kind make a second call, or start a task that nobody owns.
+        async with self.docker._query(path, "GET", params=params, timeout=timeout) as response:  # noqa: SLF001
             try:
                 yield response.content
             finally:
-                # Releasing would read the stream to its end, which never comes.
+                # Releasing would read an answer without end to its end.
                 response.close()
 
     async def ping(self) -> str:
