@@ -29,7 +29,8 @@ class LaunchEvent:
     def data(self) -> bytes:
         """The JSON object in one line, encoded once however many viewers there are."""
         body = ({"phase": str(self.phase)} if self.phase else {}) | {"message": self.message} | dict(self.fields)
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        # ASCII only: clients that split a stream at any Unicode line end never see one inside an event.
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
