@@ -52,7 +52,7 @@ def translate(error: Exception) -> BinderletError:
     if isinstance(error, DockerError):
         return _translate_status(error)
     if isinstance(error, TimeoutError):
-        return EngineUnavailable(f"The container engine did not answer within {CALL_TIMEOUT:.0f} seconds.")
+        return EngineUnavailable("The container engine did not answer in time.")
     if isinstance(error, ValueError | TypeError | KeyError):
         return EngineUnavailable(f"The container engine gave an answer that makes no sense: {error!r}.")
     return EngineUnavailable(f"The container engine does not answer: {str(error) or type(error).__name__}.")
@@ -155,10 +155,10 @@ class DockerClient:
 
     @asynccontextmanager
     async def _open(
-        self, path: str, params: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
+        self, path: str, params: Mapping[str, str] | None, deadlines: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.StreamReader]:
         # aiodocker's public calls of this kind make a second call, or start a task that nobody owns.
-        async with self.docker._query(path, "GET", params=params, timeout=timeout) as response:  # noqa: SLF001
+        async with self.docker._query(path, "GET", params=params, timeout=deadlines) as response:  # noqa: SLF001
             try:
                 yield response.content
             finally:

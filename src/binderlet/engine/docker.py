@@ -9,6 +9,7 @@ container), the seccomp profile 6, the limits 17; init and the log driver make n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +32,7 @@ from binderlet.engine.docker_spec import (
     sessions_of,
 )
 from binderlet.engine.networks import CONFLICT, NOT_FOUND, networks_for
-from binderlet.errors import BinderletError, EngineUnavailable, SessionDied
+from binderlet.errors import BinderletError, EngineUnavailable, LaunchFailed, NotFound, SessionDied
 from binderlet.model import Session, SessionSpec, SessionState
 from binderlet.tasks import Tasks
 
@@ -39,6 +40,9 @@ log = structlog.get_logger(__name__)
 
 LAST_LINES = 20
 """How much of its output the error about a session that died at once carries."""
+
+CLOSE_TIMEOUT = 10.0
+"""Seconds that starts under way may take at shutdown; what they leave is found again by list()."""
 
 REMOVAL_TIMEOUT = 30.0
 """Seconds to wait for a removal that another call has begun."""
@@ -72,34 +76,35 @@ class DockerEngine:
             outcome = await asyncio.shield(work)
         except asyncio.CancelledError:
             given_up.set()
-            await asyncio.wait({work})
+            # Once more in the background: a second cancellation ends the wait, not the removal.
+            await asyncio.wait({self._starts.start(self._give_up(spec.id, work), name=f"give up {spec.id}")})
             raise
         if isinstance(outcome, BinderletError):
             raise outcome
         return outcome
 
+    async def _give_up(self, session_id: str, start: asyncio.Task[Session | BinderletError]) -> None:
+        outcome = await start
+        if isinstance(outcome, Session):
+            await self._undo(session_id, outcome.engine_id)
+
     async def _start(self, spec: SessionSpec, given_up: asyncio.Event) -> Session | BinderletError:
-        """Start a session and give it, or the error after all traces are removed."""
-        container = ""
-        joined = False
+        """Start a session and give it; or remove all traces and give the error."""
+        network = container = ""
         try:
             with engine_errors():
                 network = await self._networks.join(spec.id)
-                joined = True
-                if not given_up.is_set():
-                    container = await self._create(spec, network)
-                if not given_up.is_set():
-                    await self._run(container)
-                if not given_up.is_set():
-                    session = await self._started(container)
+                _go_on(given_up)
+                container = await self._create(spec, network)
+                _go_on(given_up)
+                await self._run(container)
+                _go_on(given_up)
+                return await self._started(container)
         except BinderletError as error:
-            outcome: Session | BinderletError = error
-        else:
-            outcome = SessionDied("The start was given up.") if given_up.is_set() else session
-        if isinstance(outcome, Session):
-            return outcome
-        await self._undo(spec.id if joined else "", container)
-        return outcome
+            await self._undo(spec.id if network else "", container)
+            if isinstance(error, NotFound) and container:
+                return SessionDied("The session was stopped while it started.")
+            return error
 
     async def _create(self, spec: SessionSpec, network: str) -> str:
         request = create_request(spec, self._settings, self._instance, network=network, podman=self._client.is_podman)
@@ -111,10 +116,15 @@ class DockerEngine:
         try:
             await self._client.call("POST", f"containers/{container}/start")
         except DockerError as error:
-            if error.status in {NOT_FOUND, UNREACHABLE}:
+            if error.status == NOT_FOUND and "network" in error.message:
+                # Someone tidied up networks that no session was using.
+                await self._networks.prepare()
+                await self._client.call("POST", f"containers/{container}/start")
+            elif error.status in {NOT_FOUND, UNREACHABLE}:
                 raise
-            # Docker answers 400, Podman 500 when the program does not exist or may not be run.
-            raise SessionDied(f"The session could not start: {error.message.strip()}.") from error
+            else:
+                # Docker answers 400, Podman 500 when the program does not exist or may not be run.
+                raise SessionDied(f"The session could not start: {error.message.strip()}.") from error
 
     async def _started(self, container: str) -> Session:
         session = session_from_inspect(await self._client.call("GET", f"containers/{container}/json"))
@@ -227,6 +237,15 @@ class DockerEngine:
         return await self._client.ping()
 
     async def close(self) -> None:
-        """Give up starts that are under way, then close the client."""
+        """Wait until starts that were given up have left no traces, then close the client."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                while len(self._starts):  # noqa: ASYNC110 - once, at the end
+                    await asyncio.sleep(0.01)
         await self._starts.close()
         await self._client.close()
+
+
+def _go_on(given_up: asyncio.Event) -> None:
+    if given_up.is_set():
+        raise LaunchFailed("The start was given up.")
