@@ -21,7 +21,8 @@
     |   |-- EngineUnavailable   Docker or Podman
     |   |-- RouterUnavailable   HAProxy
     |   |-- ProviderUnavailable the repository's host
-    |   `-- StoreUnavailable    the history database
+    |   |-- StoreUnavailable    the history database
+    |   `-- ServiceUnavailable  the control plane, for the command line
     |-- BuildFailed             the repository could not be made into an image
     |   |-- BuildTimeout        the deadline passed
     |   |-- BadRepository       a file in the repository is wrong, and which
@@ -205,6 +206,13 @@ class StoreUnavailable(Unavailable):
 
     code = "store_unavailable"
     default_hint = "Is the disk full or read-only? 'binderlet doctor' checks it."
+
+
+class ServiceUnavailable(Unavailable):
+    """The control plane does not answer on its socket."""
+
+    code = "service_unavailable"
+    default_hint = "Start it with 'binderlet up'."
 
 
 class BuildFailed(BinderletError):

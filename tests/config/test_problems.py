@@ -26,7 +26,7 @@ def lines(body: dict[str, Any], origins: dict[tuple[str, ...], str] | None = Non
         (("memory",), " Did you mean session.memory or builder.memory?"),
         (("providers", "git", "timout"), " Did you mean providers.git.timeout?"),
         (("culling",), " Did you mean cull?"),
-        (("session", "pids", "x"), ""),
+        (("session", "pids", "zzzzzzzz"), ""),
         (("nonsense", "x"), ""),
         (("zzz",), ""),
     ],
