@@ -219,7 +219,7 @@ class BuildFailed(BinderletError):
     """The repository could not be made into an image; its log says why."""
 
     code = "build_failed"
-    default_hint = "The log above shows the step that failed."
+    default_hint = "The log shows the step that failed."
 
 
 class BuildTimeout(BuildFailed):
