@@ -1,0 +1,55 @@
+"""Writes what a build tool reads, into a job's folder: Dockerfile, ignore file, requirement files, secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from binderlet.builder import render
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The files of one build; ``write`` makes them, the other properties say where they are."""
+
+    folder: Path
+    dockerfile: str
+    ignore: str | None = None
+    """Patterns; None leaves it to the repository's own ignore file."""
+    requirements: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: Path | None = None
+
+    @property
+    def dockerfile_path(self) -> Path:
+        """The Dockerfile."""
+        return self.folder / "Dockerfile"
+
+    @property
+    def root(self) -> Path:
+        """The build context of an environment."""
+        return self.folder / "context"
+
+    @property
+    def secrets(self) -> dict[str, Path]:
+        """What is mounted for single steps."""
+        found = {render.ENVIRONMENT_SECRET: self.folder / "environment"}
+        if self.ca_bundle is not None:
+            found[render.CA_SECRET] = self.ca_bundle
+        return found
+
+    def write(self) -> None:
+        """Write all files. Blocks on the disk."""
+        files = self.root / render.REQUIREMENTS
+        files.mkdir(parents=True, exist_ok=True)
+        self.dockerfile_path.write_bytes(self.dockerfile.encode("utf-8", "surrogateescape"))
+        if self.ignore is not None:
+            path = self.folder / "Dockerfile.dockerignore"
+            path.write_text(render.ignore_file(self.ignore), encoding="utf-8")
+        for name, text in self.requirements.items():
+            (files / name).parent.mkdir(parents=True, exist_ok=True)
+            (files / name).write_text(text, encoding="utf-8")
+        secret = self.folder / "environment"
+        secret.touch(mode=0o600)
+        secret.write_text(render.exports(dict(self.variables)), encoding="utf-8")

@@ -1,0 +1,43 @@
+"""Names an environment by all that makes it (pure): two repositories that ask for the same share one image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+
+BUILDER_VERSION = "1"
+"""Raised whenever the same files would give another image."""
+KEY_LENGTH = 32
+
+
+def environment_key(
+    *,
+    base_id: str,
+    platform: str,
+    apt: Sequence[str],
+    requirements: Mapping[str, str],
+    main: str,
+    builder_version: str = BUILDER_VERSION,
+) -> str:
+    """Give the key of an environment: 32 lower-case hexadecimal digits.
+
+    ``requirements`` has the text of the requirement files by path; where the first of them, ``main``, lies in the
+    repository makes no difference, where the others lie beside it does.
+    """
+    folder = posixpath.dirname(main) or "."
+    parts = {
+        "base": base_id,
+        "builder": builder_version,
+        "platform": platform,
+        "apt": sorted(set(apt)),
+        "requirements": sorted([posixpath.relpath(path, folder), text] for path, text in requirements.items()),
+    }
+    encoded = json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(encoded).hexdigest()[:KEY_LENGTH]
+
+
+def job_key(image: str) -> str:
+    """Give the name of a build job's folder: 24 lower-case hexadecimal digits."""
+    return hashlib.sha256(image.encode()).hexdigest()[:24]

@@ -1,0 +1,128 @@
+"""Writes the Dockerfiles of the two images that a repository gets (pure).
+
+The *environment* image has Debian and Python packages and is shared by all repositories that ask for the same. The
+*content* image adds the repository's files: a commit that changes only these runs no installer at all.
+
+What reaches the network does so with secrets that are mounted for one step: ``ENVIRONMENT_SECRET`` is a shell script
+that exports package indexes and the like, ``CA_SECRET`` the certificates to trust. Neither stays in the image.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from binderlet.builder.layout import COMMAND, ENTRYPOINT, HOME, PORT, PREFIX, REPO_DIR, UID, USER
+from binderlet.builder.plan import Plan
+
+ENVIRONMENT_SECRET = "binderlet-environment"  # noqa: S105 - a name, not a secret
+CA_SECRET = "binderlet-ca"  # noqa: S105 - a name, not a secret
+SECRETS = "/run/binderlet"
+CA_BUNDLE = f"{SECRETS}/ca.pem"
+"""Where a step finds the certificates."""
+SOURCE_ENVIRONMENT = f"if [ -s {SECRETS}/environment ]; then . {SECRETS}/environment; fi"
+REQUIREMENTS = "requirements"
+"""Folder in the environment's build context that holds the requirement files."""
+CACHE = "/var/cache/binderlet-uv"  # not below HOME: the mount point stays in the image, owned by root
+NETWORK_MOUNTS = (
+    f"--mount=type=secret,id={ENVIRONMENT_SECRET},target={SECRETS}/environment,mode=0444 "
+    f"--mount=type=secret,id={CA_SECRET},target={CA_BUNDLE},mode=0444"
+)
+UV = f"uv pip install --python {PREFIX}/bin/python --link-mode copy"
+PIP = f"{PREFIX}/bin/python -m pip install --no-cache-dir --disable-pip-version-check"
+FIRST_CHOICE_FAILED = "uv could not install these packages; trying pip."
+
+
+def environment(base: str, plan: Plan, key: str, *, wheels_only: bool, cache_mounts: bool = True) -> str:
+    """Write the Dockerfile of an environment; its context holds ``requirements/``.
+
+    With ``wheels_only`` no code of any package runs, and only then is the package cache, which other builds
+    share, mounted: a ``setup.py`` could put something else into it.
+    """
+    lines = [f"FROM {base}"]
+    if plan.apt:
+        lines += ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)]
+    lines.append(f"USER {USER}")
+    if plan.requirements_file:
+        lines.append(_install(plan.requirements_file, wheels_only=wheels_only, cache_mounts=cache_mounts))
+    lines += [
+        f"WORKDIR {REPO_DIR}",
+        f"ENTRYPOINT {json.dumps([ENTRYPOINT])}",
+        f"CMD {json.dumps(COMMAND)}",
+        f"EXPOSE {PORT}",
+        f"LABEL binderlet.environment={key} binderlet.image=environment",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def content(base: str, plan: Plan) -> str:
+    """Write the Dockerfile of the image that a session runs; its context is the checkout."""
+    owner = f"{UID}:{UID}"
+    lines = [f"FROM {base}", f"COPY --chown={owner} . {REPO_DIR}/"]
+    # A COPY is ten times as quick as a RUN, which starts a container.
+    lines += [
+        f"COPY --chown={owner} --chmod=0755 {json.dumps([path, f'{REPO_DIR}/{path}'])}"
+        for path in (plan.post_build, plan.start)
+        if path and path not in plan.executable
+    ]
+    if plan.local:
+        arguments = shlex.join(plan.local)
+        script = f"{UV} --no-cache {arguments} || {{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} {arguments}; }}"
+        lines.append(_run(script))
+    if plan.post_build:
+        lines.append(_run(f"./{plan.post_build}"))
+    if plan.start:
+        lines.append(f"ENV R2D_ENTRYPOINT={REPO_DIR}/{plan.start}")
+    return "\n".join(lines) + "\n"
+
+
+def ignore_file(patterns: str) -> str:
+    """Write the ignore file that lies beside the Dockerfile.
+
+    It is never empty: an empty one would make the build tool read the repository's own.
+    """
+    return f"# What the repository leaves out of its image.\n{patterns}\n"
+
+
+def exports(variables: dict[str, str]) -> str:
+    """Write the shell script that sets variables."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
+
+
+def _install(path: str, *, wheels_only: bool, cache_mounts: bool) -> str:
+    file = shlex.quote(path)
+    bind = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS}"
+    enter = f"cd /tmp/{REQUIREMENTS}"
+    if not wheels_only:
+        fallback = f"{{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} -r {file}; }}"
+        return _run(f"{enter}; {UV} --no-cache -r {file} || {fallback}", bind)
+    if not cache_mounts:
+        return _run(f"{enter}; {UV} --no-cache --no-build -r {file}", bind)
+    cache = f"--mount=type=cache,id=binderlet-uv,target={CACHE},uid={UID},gid={UID}"
+    return _run(f"{enter}; {UV} --cache-dir {CACHE} --no-build -r {file}", f"{cache} {bind}")
+
+
+def _apt(packages: tuple[str, ...], *, cache_mounts: bool) -> str:
+    """Render the step that installs Debian packages; their scripts come from Debian, so they may share a cache."""
+    mounts = (
+        "--mount=type=cache,id=binderlet-apt,target=/var/cache/apt,sharing=locked "
+        "--mount=type=cache,id=binderlet-apt-lists,target=/var/lib/apt/lists,sharing=locked"
+        if cache_mounts
+        else ""
+    )
+    options = '-qq -o Acquire::Retries=2 ${SSL_CERT_FILE:+-o Acquire::https::CAInfo="$SSL_CERT_FILE"}'
+    names = shlex.join(packages)
+    script = (
+        "export DEBIAN_FRONTEND=noninteractive; "
+        f"apt-get {options} update; "
+        f"apt-get {options} install --yes --no-install-recommends {names}"
+    )
+    return _run(script, mounts)
+
+
+def _run(script: str, mounts: str = "") -> str:
+    """Render a RUN step in its JSON form, in which nothing is special to the Dockerfile's own syntax."""
+    home = "" if "apt-get" in script else f"export HOME={HOME}; "
+    whole = f"set -eu; {SOURCE_ENVIRONMENT}; {home}{script}"
+    flags = f"{mounts} {NETWORK_MOUNTS}".strip()
+    return f"RUN {flags} {json.dumps(['/bin/bash', '-c', whole], ensure_ascii=False)}"
