@@ -1,0 +1,251 @@
+"""Makes the image that all environments build on: Debian, Python, Jupyter.
+
+Two steps, each named by the content that decides it and kept once it is made: mmdebstrap brings the Debian packages
+together and the engine imports them as one layer; one Dockerfile adds the rest. Both are jobs that go on when the
+control plane ends, and the next one follows them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from binderlet.builder import base_recipe, diagnose
+from binderlet.builder.base_recipe import NETWORK_SECRET, Recipe
+from binderlet.builder.job import Job, JobSpec, Outcome
+from binderlet.builder.render import exports
+from binderlet.builder.toolchain import BuildCommand, Toolchain
+from binderlet.clients.docker import DockerClient, engine_errors
+from binderlet.config.network import NetworkEnvironment, read_text
+from binderlet.config.schema import BuilderSettings
+from binderlet.errors import BuildFailed, BuildTimeout, ConfigError, ImageMissing, MissingProgram, RegistryUnreachable
+from binderlet.events.buildlog import BuildLog
+
+PYTHON_LABEL = "binderlet.python"
+VERSION_LABEL = "binderlet.base"
+NO_MIRROR = re.compile(r"(?i)does not have a release file|failed to fetch|\b50[234] +(?:bad gateway|service|gateway)")
+COMPLAINT = re.compile(r"^(?:E:|ERROR\b|error\b|\s*[×╰]|cp: |tar: )")  # noqa: RUF001 - what uv prints
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """The image that environments build on."""
+
+    name: str
+    """``repository:tag``."""
+    id: str
+    """The engine's content id, ``sha256:...``."""
+    python: str
+    """Its Python, such as ``3.11``."""
+    version: str
+    """The key of its recipe; the image's id where the operator chose another image."""
+
+
+class BaseImages:
+    """Makes and finds the base image. All methods may be called concurrently."""
+
+    def __init__(
+        self,
+        docker: DockerClient,
+        settings: BuilderSettings,
+        network: NetworkEnvironment,
+        toolchain: Toolchain,
+        folder: Path,
+        *,
+        repository: str = "binderlet/base",
+    ) -> None:
+        self._docker = docker
+        self._settings = settings
+        self._network = network
+        self._toolchain = toolchain
+        self._folder = folder
+        self._repository = repository
+        self._making = asyncio.Lock()
+
+    async def ensure(self, log: BuildLog) -> BaseImage:
+        """Give the base image, made first where it is absent. Idempotent; callers at the same time share one making.
+
+        Raises:
+            RegistryUnreachable: a mirror or index does not answer; the message names it, the hint the setting.
+            BuildTimeout: ``builder.timeout`` passed.
+            BuildFailed: making it failed; the log has the words of the step.
+            MissingProgram: mmdebstrap is not installed.
+            ConfigError: ``builder.base_image`` is not here or has another layout, or the suite is unknown.
+            EngineUnavailable: the engine does not answer.
+        """
+        if self._settings.base_image:
+            return await self._chosen(self._settings.base_image)
+        made = await asyncio.to_thread(self._recipe)
+        name = f"{self._repository}:{made.base_key}"
+        if found := await self._find(name):
+            return found
+        if self._making.locked():
+            log.write("Waiting for the base image, which is being made.")
+        async with self._making:
+            return await self._find(name) or await self._make(made, name, log)
+
+    async def _chosen(self, name: str) -> BaseImage:
+        """Give the image that the operator chose, which must say its Python."""
+        found = await self._inspect(name)
+        if found is None:
+            raise ConfigError(f"builder.base_image: the engine has no image {name}.", hint=f"Try 'docker pull {name}'.")
+        image_id, labels = found
+        if PYTHON_LABEL not in labels:
+            raise ConfigError(f"builder.base_image: {name} has no label {PYTHON_LABEL} with a value such as 3.11.")
+        return BaseImage(name, image_id, labels[PYTHON_LABEL], labels.get(VERSION_LABEL, image_id))
+
+    async def _find(self, name: str) -> BaseImage | None:
+        found = await self._inspect(name)
+        if found is None:
+            return None
+        image_id, labels = found
+        return BaseImage(name, image_id, labels[PYTHON_LABEL], labels[VERSION_LABEL])
+
+    async def _inspect(self, name: str) -> tuple[str, Mapping[str, str]] | None:
+        """Give an image's id and labels, or None where there is no such image."""
+        try:
+            with engine_errors():
+                found = await self._docker.call("GET", f"images/{name}/json")
+        except ImageMissing:
+            return None
+        return str(found["Id"]), found["Config"].get("Labels") or {}
+
+    def _recipe(self) -> Recipe:
+        """Write down what to make; reads the certificates that were added to this machine."""
+        certificates: list[str] = []
+        if self._network.ca_bundle is not None:
+            known = [read_text(path) or "" for path in Path(base_recipe.DISTRIBUTION_CERTIFICATES).rglob("*.crt")]
+            certificates = base_recipe.extra_certificates(read_text(self._network.ca_bundle) or "", known)
+        return base_recipe.recipe(self._settings, self._network, certificates=certificates, platform=platform.machine())
+
+    async def _make(self, made: Recipe, name: str, log: BuildLog) -> BaseImage:
+        started = time.monotonic()
+        log.write("Making the base image, which is done once and takes about a minute.")
+        if not made.is_locked:
+            log.write("builder.jupyterlab or builder.notebook is not the default: other versions are resolved now.")
+        system = f"{self._repository}-system:{made.system_key}"
+        if await self._inspect(system) is None:
+            await self._bootstrap(made, system, log)
+        await self._build(made, system, name, log)
+        found = await self._find(name)
+        if found is None:
+            raise BuildFailed(f"The base image {name} was made, but the engine does not have it.")
+        log.write(f"The base image {name} is ready after {time.monotonic() - started:.0f} s.")
+        return found
+
+    async def _bootstrap(self, made: Recipe, system: str, log: BuildLog) -> None:
+        """Bring the Debian packages together and import them; nothing is written to the disk in between."""
+        if await asyncio.to_thread(shutil.which, "mmdebstrap") is None:
+            raise MissingProgram(
+                "Making the base image needs the program 'mmdebstrap', which is not installed.",
+                hint="Try 'apt-get install mmdebstrap debian-archive-keyring', or set builder.base_image.",
+            )
+        lines = await asyncio.to_thread(_sources, self._settings)
+        log.write(f"Debian {made.suite} from {', '.join(dict.fromkeys(line.split()[1] for line in lines))}")
+        is_installed = await asyncio.to_thread(Path(base_recipe.KEYRING).exists)
+        gather = base_recipe.mmdebstrap_command(made, lines, keyring=base_recipe.KEYRING if is_installed else "")
+        # The image exists only if all of the archive came: the engine would also import the first half of one.
+        whole = f"{system}-unchecked"
+        script = (
+            f"set -eo pipefail; {shlex.join(gather)} | {self._engine('import', '-', whole)}; "
+            f"{self._engine('tag', whole, system)}; {self._engine('rmi', whole)}"
+        )
+        environment = {**self._network.clone_environment(), **self._toolchain.environment}
+        outcome = await self._run(made.system_key, ["bash", "-c", script], environment, log, "raw")
+        if outcome.code:
+            raise _failure("Debian's packages could not be brought together", outcome, "builder.base_mirror")
+
+    async def _build(self, made: Recipe, system: str, name: str, log: BuildLog) -> None:
+        log.write("Python and Jupyter")
+        folder = self._folder / f"{made.base_key}-files"
+        bundle = base_recipe.SYSTEM_BUNDLE if made.has_certificates else ""
+        secret = exports(self._network.variables(bundle))
+        await asyncio.to_thread(_write_files, folder, made.context, secret)
+        command = BuildCommand(
+            dockerfile=folder / "context" / "Dockerfile",
+            context=folder / "context",
+            tag=name,
+            labels={PYTHON_LABEL: made.python, VERSION_LABEL: made.base_key},
+            arguments=base_recipe.build_arguments(system),
+            secrets={NETWORK_SECRET: folder / "network"},
+            memory=self._settings.memory,
+        )
+        try:
+            outcome = await self._run(
+                made.base_key, self._toolchain.command_line(command), self._toolchain.environment, log, "output"
+            )
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder)
+        if outcome.code:
+            raise _failure("Jupyter could not be installed", outcome, "network.index_url")
+
+    async def _run(
+        self, key: str, command: Sequence[str], environment: Mapping[str, str], log: BuildLog, progress: str
+    ) -> Outcome:
+        """Run a job to its end, or follow the one of that key that an earlier control plane started."""
+        job = Job(self._folder / key)
+        spec = JobSpec(command, environment, log.path, log.limit, self._settings.timeout, progress)
+        is_running = await asyncio.to_thread(job.is_running)
+        try:
+            if not is_running:
+                await job.start(spec)
+            outcome = await job.wait(relay=log.path if is_running else None)
+        except asyncio.CancelledError:
+            await job.end()
+            raise
+        await asyncio.to_thread(job.clear)
+        if outcome.reason == "timeout":
+            raise BuildTimeout(f"Making the base image took longer than {self._settings.timeout:.0f} s.")
+        return outcome
+
+    def _engine(self, *arguments: str) -> str:
+        """Give a command line of the engine, for a shell."""
+        remote = ["--remote"] if self._toolchain.kind == "podman" and self._toolchain.socket else []
+        return shlex.join([self._toolchain.program, *remote, *arguments])
+
+
+def _sources(settings: BuilderSettings) -> list[str]:
+    folder = Path("/etc/apt")
+    paths = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
+    texts = [text for path in paths if (text := read_text(path)) is not None]
+    return base_recipe.sources(settings, base_recipe.host_sources(settings.base_suite, texts))
+
+
+def _write_files(folder: Path, context: Mapping[str, str], secret: str) -> None:
+    """Write the build context and, beside it, the secret."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "context" / "certificates").mkdir(parents=True)
+    for name, text in context.items():
+        path = folder / "context" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (folder / "network").touch(mode=0o600)
+    (folder / "network").write_text(secret, encoding="utf-8")
+
+
+def _failure(what: str, outcome: Outcome, setting: str) -> BuildFailed:
+    """Turn a failed step's words into an error: unreachable, with the host, or failed, with its complaint."""
+    lines = [line for line in outcome.tail.splitlines() if line.strip()]
+    unreachable = (diagnose.CERTIFICATE, diagnose.NO_NETWORK, NO_MIRROR)
+    for line in lines:
+        if any(pattern.search(line) for pattern in unreachable) and (host := _host(line)):
+            return RegistryUnreachable(
+                f"{what}: {host} cannot be reached from here. It was said: {line.strip()}",
+                hint=f"Set {setting} to one that can, or network.https_proxy and network.ca_bundle if those are needed.",
+            )
+    complaints = [line for line in lines if COMPLAINT.search(line)] or lines or ["it printed nothing"]
+    return BuildFailed(f"{what}: {complaints[-1].strip()} (exit code {outcome.code})")
+
+
+def _host(line: str) -> str:
+    for pattern in (diagnose.NAMED_HOST, diagnose.URL_HOST):
+        if found := pattern.search(line):
+            return found[1]
+    return ""
