@@ -1,0 +1,1 @@
+"""Sessions: started, routed, watched, judged and ended. Start reading with ``book.py``."""

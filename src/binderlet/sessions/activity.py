@@ -1,0 +1,92 @@
+"""When each session was last used, from the router's counters. Pure.
+
+An open but idle tab is a WebSocket that is pinged: 6 bytes in and 2 bytes out every 30 seconds. That is no use; a
+request, or more bytes than pings make, is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from binderlet.model import Traffic
+
+PING_EVERY = 30.0
+PING_BYTES_IN = 6
+PING_BYTES_OUT = 2
+SLACK_IN = 64
+SLACK_OUT = 256
+"""Bytes that are no use either, such as a closing WebSocket; the shortest message of a notebook is longer."""
+NO_TRAFFIC = Traffic(0, 0, 0, 0)
+
+
+def is_use(before: Traffic, after: Traffic, seconds: float) -> bool:
+    """Whether somebody used a session between two readings, ``seconds`` apart."""
+    if after.requests > before.requests:
+        return True
+    pings = (seconds / PING_EVERY + 1) * max(before.websockets, after.websockets)
+    bytes_in, bytes_out = after.bytes_in - before.bytes_in, after.bytes_out - before.bytes_out
+    return bytes_in > pings * PING_BYTES_IN + SLACK_IN or bytes_out > pings * PING_BYTES_OUT + SLACK_OUT
+
+
+def restarted(before: Mapping[str, Traffic], after: Mapping[str, Traffic]) -> bool:
+    """Whether the data path began counting anew between two readings, so that they cannot be compared."""
+    return any(
+        (now := after.get(session_id, NO_TRAFFIC)).requests < was.requests
+        or now.bytes_in < was.bytes_in
+        or now.bytes_out < was.bytes_out
+        for session_id, was in before.items()
+    )
+
+
+@dataclass(slots=True)
+class Activity:
+    """What was read last, and when each session was last used."""
+
+    read_at: float
+    traffic: dict[str, Traffic]
+    last_active: dict[str, float]
+    interrupted: bool = False
+
+    @classmethod
+    def empty(cls, now: float) -> Self:
+        """Know nothing."""
+        return cls(now, {}, {})
+
+    def observe(self, traffic: Mapping[str, Traffic], sessions: Iterable[str], now: float) -> None:
+        """Take a reading. A session seen for the first time counts as used now, and so do all after an outage."""
+        # While the data path was away nobody could use anything, so everyone gets the whole idle time anew.
+        sessions = set(sessions)
+        still = {session_id: was for session_id, was in self.traffic.items() if session_id in sessions}
+        judged = not self.interrupted and not restarted(still, traffic)
+        seconds = max(now - self.read_at, 0.0)
+        active: dict[str, float] = {}
+        for session_id in sessions:
+            before, after = self.traffic.get(session_id, NO_TRAFFIC), traffic.get(session_id, NO_TRAFFIC)
+            unused = session_id in self.last_active and judged and not is_use(before, after, seconds)
+            active[session_id] = self.last_active[session_id] if unused else now
+        self.last_active, self.read_at, self.interrupted = active, now, False
+        self.traffic = {session_id: traffic[session_id] for session_id in active if session_id in traffic}
+
+    def interrupt(self) -> None:
+        """Say that the data path did not answer."""
+        self.interrupted = True
+
+    def touch(self, session_id: str, now: float) -> None:
+        """Say that a session is in use for a reason that its traffic does not show."""
+        self.last_active[session_id] = now
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it in a form that ``from_json`` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read it back; raises ``ValueError``, ``KeyError`` or ``TypeError`` where it is something else."""
+        return cls(
+            read_at=float(body["read_at"]),
+            traffic={str(key): Traffic(**value) for key, value in body["traffic"].items()},
+            last_active={str(key): float(value) for key, value in body["last_active"].items()},
+            interrupted=bool(body["interrupted"]),
+        )
