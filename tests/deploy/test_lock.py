@@ -15,9 +15,8 @@ from binderlet.errors import AlreadyRunning
 def test_a_second_control_plane_of_that_name_is_refused() -> None:
     """Two of one name cannot run; another name can, and the name is free again after the first has ended."""
     name = f"lock-{os.getpid()}"
-    with InstanceLock(name), InstanceLock(f"{name}-other"):
-        with pytest.raises(AlreadyRunning, match=name):
-            InstanceLock(name)
+    with InstanceLock(name), InstanceLock(f"{name}-other"), pytest.raises(AlreadyRunning, match=name):
+        InstanceLock(name)
     InstanceLock(name).close()
 
 
