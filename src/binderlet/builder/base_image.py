@@ -238,7 +238,7 @@ def _failure(what: str, outcome: Outcome, setting: str) -> BuildFailed:
         if any(pattern.search(line) for pattern in unreachable) and (host := _host(line)):
             return RegistryUnreachable(
                 f"{what}: {host} cannot be reached from here. It was said: {line.strip()}",
-                hint=f"Set {setting} to one that can, or network.https_proxy and network.ca_bundle if those are needed.",
+                hint=f"Set {setting} to one that can, or network.https_proxy and network.ca_bundle.",
             )
     complaints = [line for line in lines if COMPLAINT.search(line)] or lines or ["it printed nothing"]
     return BuildFailed(f"{what}: {complaints[-1].strip()} (exit code {outcome.code})")

@@ -71,7 +71,7 @@ RESOURCES = (
     "bin/binderlet-entrypoint",
     "etc/profile.d/binderlet.sh",
     "etc/jupyter/jupyter_server_config.json",
-    "lib/lab.py",
+    "lib/lab",
 )
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 
