@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -83,6 +83,13 @@ class Build:
         self._result.exception()
 
     @property
+    def state(self) -> str:
+        """``waiting``, ``running``, ``success`` or ``failure``."""
+        if self.ended_at:
+            return "failure" if self.failed else "success"
+        return "running" if self.started_at else "waiting"
+
+    @property
     def failed(self) -> bool:
         """Whether it has ended badly."""
         return self._result.done() and self._result.exception() is not None
@@ -150,9 +157,9 @@ class Builds:
         path = self._folder / build / "log"
         return path if build.isalnum() and path.is_file() else None
 
-    def is_running(self, build: str) -> bool:
-        """Whether a build of that id has not ended yet."""
-        return any(other.id == build and not other.ended_at for other in self._builds.values())
+    def known(self) -> Sequence[Build]:
+        """Give the builds that wait, run or ended a moment ago."""
+        return list(self._builds.values())
 
     async def recover(self) -> int:
         """Take up the builds that an earlier process left unfinished; returns how many."""
