@@ -65,13 +65,14 @@ path-exclude=/usr/share/man/*
 """
 LEFTOVERS = "usr/share/info/* usr/share/man/* var/cache/ldconfig/* var/log/*.log var/log/apt/*"
 
+LAUNCHER = "lib/lab.py"
+"""Has no ending in our sources: it is a program of the image, not a module of ours."""
 RESOURCES = (
     "Dockerfile",
     "uv.txt",
     "bin/binderlet-entrypoint",
     "etc/profile.d/binderlet.sh",
     "etc/jupyter/jupyter_server_config.json",
-    "lib/lab",
 )
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 
@@ -119,6 +120,7 @@ def recipe(
     if suite not in PYTHONS:
         raise ConfigError(f"builder.base_suite: {suite!r} is not one of {', '.join(PYTHONS)}.")
     context = {name: _resource(name) for name in RESOURCES}
+    context[LAUNCHER] = _resource(LAUNCHER.removesuffix(".py"))
     context["requirements.txt"], is_locked = requirements(settings)
     context |= {f"certificates/binderlet-{_digest(pem)}.crt": pem for pem in certificates}
     context |= package_index_files(network)
