@@ -97,7 +97,8 @@ def test_no_secret_is_printed(capsys: pytest.CaptureFixture[str], form: str) -> 
     """A secret shows neither in a message, nor in a field, a URL or a traceback."""
     configure_logs(LogSettings.model_validate({"format": form}), secrets=[SECRET])
     log = structlog.get_logger("x")
-    log.info("the secret is " + SECRET, value=SECRET, nested={"deep": [SECRET]})
+    message = f"the secret is {SECRET}"
+    log.info(message, value=SECRET, nested={"deep": [SECRET]})
     log.info("link", url="http://h/user/x/lab?token=hunter2", clone="https://me:hunter2@host/r")
     log.info("fields", token="hunter2", password="hunter2", token_expires="")
     logging.getLogger("foreign").warning("Authorization: Bearer hunter2")

@@ -1,0 +1,1 @@
+"""The ``binderlet`` command: one file per subcommand, ``main`` puts them together."""

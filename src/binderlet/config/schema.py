@@ -213,6 +213,9 @@ class GitProviderSettings(Section):
     allowed_protocols: list[Literal["http", "https", "git", "ssh", "file"]] = Field(
         ["http", "https", "git", "ssh"], description="URL schemes that may be fetched. file reads this machine's disk."
     )
+    local_folders: list[Path] = Field(
+        [], description="Folders of this machine whose repositories may be launched although file is not allowed."
+    )
     timeout: Duration = Field(60.0, gt=0, description="How long one look-up of a ref may take.")
     fetch_timeout: Duration = Field(900.0, gt=0, description="How long one fetch may take.")
     ref_cache: Duration = Field(

@@ -1,0 +1,81 @@
+"""The ``binderlet`` command: one file per subcommand; errors become one sentence and a hint.
+
+Imports inside commands are on purpose: ``binderlet --help`` and shell completion load none of the service.
+
+Exit codes: 0 done; 1 it failed; 2 wrong command line or settings; 3 something does not answer, such as the
+service; 4 refused for now; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from binderlet.cli import build, config, doctor, launch, sessions, status, stop, stop_service, up, version
+from binderlet.errors import BinderletError, ConfigError, Refused, Unavailable
+
+FAILED, USAGE, UNAVAILABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
+
+app = typer.Typer(
+    name="binderlet",
+    help="A Binder on one machine: a git repository goes in, a link to a running JupyterLab comes out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich is loaded where something is drawn, not for the help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("launch")(launch.launch)
+app.command("build")(build.build)
+app.command("sessions")(sessions.sessions)
+app.command("stop")(stop.stop)
+app.command("status")(status.status)
+app.command("stop-service")(stop_service.stop_service)
+app.command("doctor")(doctor.doctor)
+app.add_typer(config.app, name="config")
+app.command("version")(version.version)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end this process with its exit code."""
+    try:
+        app(args=arguments, prog_name="binderlet")
+    except BinderletError as error:
+        sys.exit(report(error))
+    except BaseExceptionGroup as group:
+        ours, others = group.split(BinderletError)
+        if ours is None or others is not None:
+            raise
+        sys.exit(max(report(error) for error in leaves(ours)))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as 'head', has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
+def report(error: BinderletError) -> int:
+    """Print what happened and what to do next to standard error, and give the exit code."""
+    first, *more = error.message.splitlines() or [error.code]
+    lines = [f"error: {first}", *(f"  {line}" for line in more), f"  hint: {error.hint}"]
+    sys.stderr.write("\n".join(lines) + "\n")
+    return exit_code(error)
+
+
+def exit_code(error: BinderletError) -> int:
+    """Give the exit code for an error."""
+    for kind, code in ((ConfigError, USAGE), (Unavailable, UNAVAILABLE), (Refused, REFUSED)):
+        if isinstance(error, kind):
+            return code
+    return FAILED
+
+
+def leaves(group: BaseExceptionGroup[BinderletError]) -> list[BinderletError]:
+    """Give the errors inside a group, however deep."""
+    found: list[BinderletError] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
