@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -20,6 +22,7 @@ from aiodocker.exceptions import DockerError
 from binderlet.clients.docker import UNREACHABLE, DockerClient, engine_errors
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import (
+    OUT_OF_MEMORY,
     Endings,
     container_name,
     create_request,
@@ -57,6 +60,8 @@ class DockerEngine:
         self._instance = instance
         self._networks = networks_for(client, settings, instance)
         self._starts = Tasks("docker engine")
+        self._stopped: deque[str] = deque(maxlen=1000)
+        """The last that were stopped on purpose: engines tell of their end like of any other."""
         self._last_event = 0
         """Nanoseconds since the epoch; a new watch begins after it."""
 
@@ -149,6 +154,7 @@ class DockerEngine:
 
     async def stop(self, session_id: str) -> None:
         """Kill the session's container and remove it with its anonymous volumes: sessions hold nothing to save."""
+        self._stopped.append(session_id)
         with engine_errors():
             await self._remove(container_name(self._instance, session_id))
             await self._networks.leave(session_id)
@@ -192,31 +198,31 @@ class DockerEngine:
                 if error.status in {NOT_FOUND, CONFLICT}:
                     return ended
                 raise
-        return session_from_inspect(container) or ended
+        known = session_from_inspect(container)
+        return known if known is not None and known.state is SessionState.ENDED else ended
 
     def watch(self) -> AsyncIterator[Session]:
         """Yield each session as it ends; a second call goes on where the first lost its connection."""
-        since = self._last_event or int(datetime.now(UTC).timestamp() * 1e9)
-        return self._watch(since)
+        return self._watch(self._last_event or time.time_ns())
 
-    async def _watch(self, since: int) -> AsyncIterator[Session]:
+    async def _watch(self, after: int) -> AsyncIterator[Session]:
         endings = Endings()
-        begin = datetime.fromtimestamp(since / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        params = {"since": begin, **event_filter(self._instance)}
+        params = {"since": f"{after // 10**9}.{after % 10**9:09}", **event_filter(self._instance)}
         with engine_errors():
             async for event in self._client.stream("events", params=params):
-                # The engine's clock of the past is coarser than its events': one may come twice.
-                if event["timeNano"] <= self._last_event:
+                # The engine also gives what happened at that very time, or in that second.
+                if event["timeNano"] <= after:
                     continue
-                self._last_event = event["timeNano"]
+                self._last_event = max(self._last_event, event["timeNano"])
                 if (ended := endings.feed(event)) is not None:
                     yield await self._ending(ended)
         raise EngineUnavailable("The container engine closed its stream of events.")
 
     async def _ending(self, ended: Session) -> Session:
-        """Ask once more why: engines tell of lacking memory after the end, or only when asked."""
-        known = await self._why(ended)
-        return known if known.ended_because == "it ran out of memory" else ended
+        if ended.id in self._stopped:
+            return replace(ended, ended_because="it was stopped")
+        # Once more: engines tell of lacking memory after the end, or only when asked.
+        return ended if ended.ended_because == OUT_OF_MEMORY else await self._why(ended)
 
     async def logs(self, session_id: str, lines: int = 50) -> str:
         """Read the last lines that the container printed."""

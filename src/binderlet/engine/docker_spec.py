@@ -32,14 +32,16 @@ INSTANCE = LABEL + "instance"
 NOFILE = {"Name": "nofile", "Soft": 4096, "Hard": 16384}
 """A soft limit of a million, which engines give by default, makes programs slow that close all they might have open."""
 NO_CORE = {"Name": "core", "Soft": 0, "Hard": 0}
-NPROC = {"Name": "nproc", "Soft": 65536, "Hard": 65536}
-"""Counts user 1000 of all sessions together, so it must be far above the limit of one."""
+NPROC = {"Name": "nproc", "Soft": 32768, "Hard": 32768}
+"""Counts user 1000 of all sessions together, so it must be far above the limit of one; Podman itself has 32768."""
 
 LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}
 """The only driver that Docker and Podman share; ``local`` and ``none`` start no faster."""
 
 OOM_SCORE = 500
 """When the whole machine runs out of memory, sessions go before what serves them."""
+
+OUT_OF_MEMORY = "it ran out of memory"
 
 SESSION_STATES = {
     "created": SessionState.STARTING,
@@ -141,18 +143,13 @@ def network_problem(network: Json, settings: EngineSettings) -> str:
     return ""
 
 
-def session_network_name(settings: EngineSettings, session_id: str) -> str:
-    """Give the name of one session's own network, where the engine needs one for each."""
-    return f"{settings.network}-{session_id}"
-
-
-def session_network_request(settings: EngineSettings, instance: str, session_id: str) -> dict[str, Any]:
-    """Give the body of the create request for one session's own network on Podman.
+def session_network_request(instance: str, session_id: str) -> dict[str, Any]:
+    """Give the body of the create request for one session's own network on Podman, named like its container.
 
     Podman cannot keep containers of one network apart, but ``isolate`` keeps networks apart.
     """
     return {
-        "Name": session_network_name(settings, session_id),
+        "Name": container_name(instance, session_id),
         "Driver": "bridge",
         "Options": {"isolate": "true"},
         "Labels": {INSTANCE: instance, LABEL + "session": session_id},
@@ -166,7 +163,8 @@ def instance_filter(instance: str) -> dict[str, str]:
 
 def event_filter(instance: str) -> dict[str, str]:
     """Give the query parameter that selects the events that ``Endings`` understands."""
-    wanted = {"type": ["container"], "event": ["die", "oom", "kill"], "label": [f"{INSTANCE}={instance}"]}
+    # Podman calls it "died" when filtering, and "die" when telling.
+    wanted = {"type": ["container"], "event": ["die", "died", "oom"], "label": [f"{INSTANCE}={instance}"]}
     return {"filters": json.dumps(wanted)}
 
 
@@ -237,12 +235,10 @@ def session_from_list(container: Json) -> Session | None:
     )
 
 
-def why_ended(exit_code: int | None, *, out_of_memory: bool = False, killed: bool = False) -> str:
+def why_ended(exit_code: int | None, *, out_of_memory: bool = False) -> str:
     """Say for people why a session ended."""
     if out_of_memory:
-        return "it ran out of memory"
-    if killed:
-        return "it was stopped"
+        return OUT_OF_MEMORY
     if exit_code is None:
         return "it ended"
     if exit_code == 0:
@@ -255,29 +251,24 @@ def why_ended(exit_code: int | None, *, out_of_memory: bool = False, killed: boo
 class Endings:
     """Puts together what the engine's events say about the end of a container.
 
-    ``oom`` and ``kill`` come before ``die``; only ``die`` says that it is over, and only that one has the exit code.
+    ``oom`` comes before ``die``; only ``die`` says that it is over, and has the exit code.
     """
 
     def __init__(self) -> None:
         self._out_of_memory: set[str] = set()
-        self._killed: set[str] = set()
 
     def feed(self, event: Json) -> Session | None:
         """Take the next event; give the session that ended by it, if any."""
         actor: Json = event["Actor"]
-        container, action = actor["ID"], event["Action"]
-        if action == "oom":
+        container = actor["ID"]
+        if event["Action"] == "oom":
             self._out_of_memory.add(container)
-        elif action == "kill":
-            self._killed.add(container)
-        if action != "die":
+        if event["Action"] != "die":
             return None
         labels: Json = actor["Attributes"]
-        code = int(labels.get("exitCode", labels.get("containerExitCode", "0")))
-        out_of_memory, killed = container in self._out_of_memory, container in self._killed
+        code = int(labels["exitCode"])
+        because = why_ended(code, out_of_memory=container in self._out_of_memory)
         self._out_of_memory.discard(container)
-        self._killed.discard(container)
-        because = why_ended(code, out_of_memory=out_of_memory, killed=killed)
         return session_from_labels(
             labels, state=SessionState.ENDED, engine_id=container, exit_code=code, ended_because=because
         )

@@ -14,10 +14,10 @@ from binderlet.clients.docker import DockerClient, engine_errors
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import (
     LABEL,
+    container_name,
     instance_filter,
     network_problem,
     network_request,
-    session_network_name,
     session_network_request,
 )
 from binderlet.errors import ConfigError
@@ -91,11 +91,10 @@ class SharedNetwork:
 
 
 class NetworkPerSession:
-    """Podman's: an isolated bridge for each session. ``engine.subnet`` has no meaning here."""
+    """Podman's: an isolated bridge for each session; ``engine.network`` and ``engine.subnet`` mean nothing here."""
 
-    def __init__(self, client: DockerClient, settings: EngineSettings, instance: str) -> None:
+    def __init__(self, client: DockerClient, instance: str) -> None:
         self._client = client
-        self._settings = settings
         self._instance = instance
         self._in_use: set[str] = set()
 
@@ -113,7 +112,7 @@ class NetworkPerSession:
 
     async def join(self, session_id: str) -> str:
         """Make the session's network."""
-        request = session_network_request(self._settings, self._instance, session_id)
+        request = session_network_request(self._instance, session_id)
         with engine_errors():
             await self._client.call("POST", "networks/create", body=request)
         self._in_use.add(session_id)
@@ -124,7 +123,7 @@ class NetworkPerSession:
         self._in_use.discard(session_id)
         with engine_errors():
             try:
-                await self._client.call("DELETE", f"networks/{session_network_name(self._settings, session_id)}")
+                await self._client.call("DELETE", f"networks/{container_name(self._instance, session_id)}")
             except DockerError as error:
                 if error.status != NOT_FOUND:
                     raise
@@ -133,5 +132,5 @@ class NetworkPerSession:
 def networks_for(client: DockerClient, settings: EngineSettings, instance: str) -> Networks:
     """Give the means that this engine has."""
     if client.is_podman:
-        return NetworkPerSession(client, settings, instance)
+        return NetworkPerSession(client, instance)
     return SharedNetwork(client, settings)
