@@ -24,9 +24,9 @@ class FakeLaunch:
         """Add an event."""
         self.story.add(LaunchEvent(phase, message, fields))
 
-    def ready(self, url: str = "http://binder.test/user/s1/", token: str = "t0ken") -> None:
+    def ready(self, url: str = "http://binder.test/user/s1/") -> None:
         """Add ``ready`` and end."""
-        self.say(Phase.READY, f"server running at {url}\n", url=url, token=token)
+        self.say(Phase.READY, f"server running at {url}\n", url=url, token="t0ken")
         self.story.close()
 
     def fail(self, message: str, **fields: object) -> None:

@@ -1,7 +1,7 @@
 """Sends a launch's story to one viewer as Server-Sent Events.
 
 This is a plain ASGI response instead of ``sse-starlette``: all events that are there go out in one body chunk,
-and a story that has ended needs no task at all, which makes about three times as many requests a second
+and a story that has ended needs no task at all. That serves more than four times as many requests a second
 (``docs/reference/api.md`` has the figures). A viewer costs at most ``CHUNK`` bytes beyond the socket's own buffer: the
 next chunk is made only after the server has taken the one before.
 """
