@@ -49,7 +49,7 @@ from binderlet.launch.places import Places
 from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
 from binderlet.model import Image, ServiceStatus, Session
-from binderlet.pages import Pages
+from binderlet.pages.views import Pages
 from binderlet.providers.base import Provider
 from binderlet.providers.git import GitProvider
 from binderlet.providers.github import GitHubProvider

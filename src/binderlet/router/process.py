@@ -13,8 +13,8 @@ import re
 import resource
 import shutil
 import signal
-import tempfile
 import stat
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
