@@ -31,16 +31,14 @@ URL_HOST = re.compile(r"https?://([A-Za-z0-9.-]+(?::\d+)?)")
 NAMED_HOST = re.compile(
     r"(?:lookup |resolving '|resolve host:? '?|resolve: |host=')([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"
 )
-PULL = re.compile(
-    r"(?m)^(?:ERROR: )?(?:failed to solve[^:]*: )?(?:rpc error:.*?desc = )?([a-z0-9./:_@-]+): (?:failed to|pull)"
-)
+PULL = re.compile(r"https?://([^/\s]+)/v2/([^\s\"]+)/manifests/([^\s\"]+)")
 PARSE = re.compile(r"dockerfile parse error (?:on )?line (\d+): (.+)", re.IGNORECASE)
 APT_UNKNOWN = re.compile(r"E: Unable to locate package (\S+)|E: Couldn't find any package by \w+ '([^']+)'")
 APT_VERSION = re.compile(
     r"E: (Version '[^']+' for '[^']+' was not found|Package '[^']+' has no installation candidate)"
 )
 UV_NO_SOLUTION = re.compile(
-    r"(?s)No solution found when resolving dependencies[^\n]*\n(.+?)(?:\n\s*\n|\nuv could not|\Z)"
+    r"(?s)No solution found when resolving dependencies[^\n]*\n(?:\s*cause:)?(.+?)(?:\n\s*\n|\nuv could not|\Z)"
 )
 PIP_NO_MATCH = re.compile(
     r"(?m)^ERROR: (?:No matching distribution found for|Could not find a version that satisfies) (.+)$"
@@ -109,12 +107,13 @@ def _network(tail: str, plan: Plan) -> BinderletError | None:
     failed = next((line for line in lines if NO_NETWORK.search(line)), None)
     if failed is None:
         return None
-    host = _host(tail, failed)
-    if plan.kind is Kind.DOCKERFILE and (found := PULL.search(tail)):
+    if plan.kind is Kind.DOCKERFILE and (found := PULL.search(failed)):
+        image = f"{found[2]}{'@' if ':' in found[3] else ':'}{found[3]}"
         return RegistryUnreachable(
-            f"{plan.dockerfile} builds on {found[1]}, whose registry {host} cannot be reached from here.",
-            hint=f"Load the image into this machine's engine, or let the engine reach {host}.",
+            f"{plan.dockerfile} builds on the image {image}; its registry {found[1]} cannot be reached from here.",
+            hint=f"Load the image into this machine's engine, or let the engine reach {found[1]}.",
         )
+    host = _host(tail, failed)
     return RegistryUnreachable(f"{host} cannot be reached from here, and the build needs it.", hint=DNS_HINT)
 
 

@@ -17,6 +17,9 @@ from binderlet.errors import BadRepository
 APT_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9]+)?(=[A-Za-z0-9.+:~*-]+|/[a-z0-9-]+)?")
 LEGACY_BASE = re.compile(r"^\s*FROM\s+\S*andrewosh/binder-base", re.IGNORECASE | re.MULTILINE)
 
+PACKAGE_FILES = {"setup.py", "pyproject.toml"}
+"""What makes a repository a package, which a line such as ``-e .`` in its requirement file installs."""
+
 
 class Kind(StrEnum):
     """The two ways to build."""
@@ -63,9 +66,9 @@ def make_plan(found: Detected, python: str) -> Plan:
         return _dockerfile_plan(found, path)
     reasons: list[str] = []
     _check_runtime(found, python, reasons)
-    _check_not_yet(found, reasons)
     packages = _apt(found, reasons)
     files, local = _requirements(found, reasons)
+    _check_not_yet(found, reasons, installs_itself=bool(local))
     for name in ("postBuild", "start"):
         _check_script(found, name, reasons)
     if not reasons:
@@ -94,11 +97,11 @@ def _dockerfile_plan(found: Detected, path: str) -> Plan:
     return Plan(kind=Kind.DOCKERFILE, dockerfile=path, reasons=tuple(reasons))
 
 
-def _check_not_yet(found: Detected, reasons: list[str]) -> None:
+def _check_not_yet(found: Detected, reasons: list[str], *, installs_itself: bool) -> None:
     """Go on without a file we cannot use only where a requirement file says what is needed, too."""
-    if not found.not_yet:
+    names = ", ".join(name for name in found.not_yet if not (installs_itself and name in PACKAGE_FILES))
+    if not names:
         return
-    names = ", ".join(found.not_yet)
     if not found.path("requirements.txt"):
         raise BadRepository(
             f"This version of binderlet cannot use {names} yet.",

@@ -110,7 +110,9 @@ def _apt(packages: tuple[str, ...], *, cache_mounts: bool) -> str:
         if cache_mounts
         else ""
     )
-    options = '-qq -o Acquire::Retries=2 ${SSL_CERT_FILE:+-o Acquire::https::CAInfo="$SSL_CERT_FILE"}'
+    options = (
+        '-qq -o Acquire::Retries=2 -o Dpkg::Use-Pty=0 ${SSL_CERT_FILE:+-o Acquire::https::CAInfo="$SSL_CERT_FILE"}'
+    )
     names = shlex.join(packages)
     script = (
         "export DEBIAN_FRONTEND=noninteractive; "

@@ -1,0 +1,65 @@
+"""Names of environments."""
+
+from __future__ import annotations
+
+import pytest
+
+from binderlet.builder.keys import environment_key, job_key
+
+ORDINARY = {
+    "base_id": "sha256:1",
+    "platform": "linux/x86_64",
+    "apt": ("curl", "git"),
+    "requirements": {"requirements.txt": "numpy\n", "dev.txt": "scipy\n"},
+    "main": "requirements.txt",
+    "builder_version": "1",
+}
+
+
+def key(**changes: object) -> str:
+    """Give the key of an ordinary environment with changes."""
+    return environment_key(**{**ORDINARY, **changes})  # type: ignore[arg-type] # arguments by name
+
+
+def test_form() -> None:
+    """A key can be part of an image's name."""
+    assert len(key()) == 32
+    assert set(key()) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_id": "sha256:2"},
+        {"platform": "linux/aarch64"},
+        {"apt": ("curl",)},
+        {"requirements": {"requirements.txt": "numpy\n"}},
+        {"requirements": {"requirements.txt": "numpy \n", "dev.txt": "scipy\n"}},
+        {"requirements": {"requirements.txt": "numpy\n", "de/v.txt": "scipy\n"}},
+        {"builder_version": "2"},
+    ],
+)
+def test_everything_counts(changes: dict[str, object]) -> None:
+    """Whatever makes another environment makes another key."""
+    assert key(**changes) != key()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"apt": ("git", "curl", "git")},
+        {
+            "requirements": {"binder/requirements.txt": "numpy\n", "binder/dev.txt": "scipy\n"},
+            "main": "binder/requirements.txt",
+        },
+    ],
+)
+def test_what_makes_no_difference(changes: dict[str, object]) -> None:
+    """Order of packages and the folder of the files make no other environment."""
+    assert key(**changes) == key()
+
+
+def test_job_key() -> None:
+    """Jobs of different images have different folders."""
+    assert job_key("a:1") != job_key("a:2")
+    assert len(job_key("a:1")) == 24

@@ -1,0 +1,205 @@
+"""Deciding what to build."""
+
+from __future__ import annotations
+
+import pytest
+
+from binderlet.builder.detect import Detected
+from binderlet.builder.plan import Kind, Plan, make_plan
+from binderlet.errors import BadRepository
+
+
+def plan(files: dict[str, str | bytes], **more: object) -> Plan:
+    """Plan a repository with these files."""
+    content = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    return make_plan(Detected(files=content, **more), "3.11")  # type: ignore[arg-type] # fields by name
+
+
+def test_nothing() -> None:
+    """A repository without configuration gets the default environment, and the log says so."""
+    made = plan({})
+    assert made == Plan(Kind.PYTHON, "3.11", reasons=made.reasons)
+    assert "default Python environment" in made.reasons[0]
+
+
+def test_everything() -> None:
+    """All files that are known go together."""
+    made = plan(
+        {
+            "requirements.txt": "numpy\n",
+            "apt.txt": "vim # editor\n\ncurl  git\ncurl\n",
+            "runtime.txt": "python-3.11\n",
+            "postBuild": "#!/bin/bash\n",
+            "start": "#!/bin/bash\n",
+        },
+        executable=frozenset({"start"}),
+        ignore="data",
+    )
+    assert made == Plan(
+        kind=Kind.PYTHON,
+        python="3.11",
+        apt=("curl", "git", "vim"),
+        requirements_file="requirements.txt",
+        requirements={"requirements.txt": "numpy\n"},
+        post_build="postBuild",
+        start="start",
+        executable=frozenset({"start"}),
+        ignore="data",
+        reasons=made.reasons,
+    )
+    assert made.reasons == (
+        "runtime.txt: Python 3.11.",
+        "apt.txt: 4 Debian packages.",
+        "requirements.txt: 1 Python requirement.",
+        "postBuild: a script that runs once, now.",
+        "start: a script that starts each session.",
+    )
+
+
+def test_dockerfile_wins() -> None:
+    """A Dockerfile is built as it is; all else is not even read."""
+    made = plan({"Dockerfile": b"FROM x # \xe9", "apt.txt": "&&", "runtime.txt": "!"}, not_yet=("environment.yml",))
+    assert (made.kind, made.dockerfile, made.apt) == (Kind.DOCKERFILE, "Dockerfile", ())
+    assert made.reasons[0].startswith("Dockerfile is not UTF-8")
+
+
+def test_legacy_dockerfile() -> None:
+    """The base of the first Binder is refused in words."""
+    with pytest.raises(BadRepository, match="andrewosh/binder-base"):
+        plan({"Dockerfile": "\nFROM andrewosh/binder-base\n"})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("python-3.11", "runtime.txt: Python 3.11."),
+        ("python-3", "leaves the version of Python open"),
+        ("python-3.11-2024-01-01", "date 2024-01-01 is not used"),
+        ("python-2024-01-01", "leaves the version of Python open"),
+        ("r-4.3", "asks for nothing that is known here"),
+        ("foo-1", "asks for nothing that is known here"),
+        (b"python-3.11\n# \xe9", None),
+    ],
+)
+def test_runtime(text: str | bytes, reason: str | None) -> None:
+    """Forms of runtime.txt that go well."""
+    if reason is None:
+        with pytest.raises(BadRepository):
+            plan({"runtime.txt": text})
+    else:
+        assert any(reason in line for line in plan({"runtime.txt": text}).reasons)
+
+
+def test_runtime_in_latin_1() -> None:
+    """An odd encoding is noted."""
+    assert "not UTF-8" in plan({"runtime.txt": b"caf\xe9-1"}).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not of the form"),
+        ("python", "not of the form"),
+        ("python-", "not of the form"),
+        ("python-3.10-2023", "not of the form"),
+        ("python-3.11-2023-1-1", "not of the form"),
+        ("python-3.11-2023-13-01", "not a date"),
+        ("python-3.11.1", "must be given as 'x.y'"),
+        ("python-3.8", "asks for Python 3.8; this service has Python 3.11"),
+        ("python-2", "asks for Python 2"),
+        ("r-4.3-2023-01-01", "asks for R"),
+        ("r-2023-01-01", "asks for R"),
+    ],
+)
+def test_wrong_runtime(text: str, words: str) -> None:
+    """Forms of runtime.txt that are refused."""
+    with pytest.raises(BadRepository, match=words):
+        plan({"runtime.txt": text})
+
+
+@pytest.mark.parametrize("word", ["g++", "libc6:i386", "vim=2:9.0.*", "vim/bookworm-backports", "r-base-core", "0ad"])
+def test_apt_words(word: str) -> None:
+    """Names with an architecture, a version or a release are Debian's own forms."""
+    assert plan({"apt.txt": word}).apt == (word,)
+
+
+@pytest.mark.parametrize(
+    "line", ["curl && touch /pwn", "--allow-downgrades", "curl;id", "$(id)", "vim-", "Curl", "a|b", "./x.deb", "café"]
+)
+def test_wrong_apt_lines(line: str) -> None:
+    """The whole line is checked: it becomes part of a command that runs as root."""
+    with pytest.raises(BadRepository, match=r"binder/apt\.txt, line 2: "):
+        plan({"binder/apt.txt": f"curl\n{line}\n"}, folder="binder")
+
+
+def test_apt_in_latin_1() -> None:
+    """An odd encoding is noted."""
+    made = plan({"apt.txt": b"curl # \xe9"})
+    assert made.apt == ("curl",)
+    assert "not UTF-8" in made.reasons[0]
+
+
+def test_local_lines_wait_for_the_repository() -> None:
+    """Lines that need the repository's files are installed after these are there, with the options they need."""
+    made = plan(
+        {
+            "binder/requirements.txt": b"\xef\xbb\xbfnumpy\n-e .\n--pre\n-r ../dev.txt\n",
+            "dev.txt": "./pkg[all]\npandas\n-c limits.txt\n-c https://example.org/c.txt\n",
+            "limits.txt": "numpy<2\n",
+            "binder/start": "#!/bin/sh",
+        },
+        folder="binder",
+        not_yet=("setup.py",),
+    )
+    assert made.requirements == {
+        "binder/requirements.txt": "numpy\n--pre\n-r ../dev.txt\n",
+        "dev.txt": "pandas\n-c limits.txt\n-c https://example.org/c.txt\n",
+        "limits.txt": "numpy<2\n",
+    }
+    assert made.local == ("-e", ".", "--pre", "./pkg[all]", "-c", "limits.txt", "-c", "https://example.org/c.txt")
+    assert "binder/requirements.txt: 4 Python requirements." in made.reasons
+    assert not any("setup.py" in reason for reason in made.reasons)
+
+
+def test_only_local_lines() -> None:
+    """Without other requirements the environment is the default one."""
+    made = plan({"requirements.txt": "-e .\n"})
+    assert (made.requirements_file, made.requirements, made.local) == ("", {}, ("-e", "."))
+
+
+def test_local_index() -> None:
+    """A folder of packages needs the repository's files for everything."""
+    made = plan({"requirements.txt": "-f ./wheels\nnumpy\n"})
+    assert (made.requirements_file, made.local) == ("", ("-r", "requirements.txt"))
+
+
+def test_empty_requirements() -> None:
+    """A requirement file with nothing in it installs nothing."""
+    assert plan({"requirements.txt": "# nothing yet\n"}).requirements_file == ""
+
+
+def test_requirements_in_latin_1() -> None:
+    """Installers read UTF-8, so that is what they get."""
+    made = plan({"requirements.txt": b"numpy # caf\xe9\n"})
+    assert made.requirements == {"requirements.txt": "numpy # café\n"}
+    assert made.reasons[0] == "requirements.txt is not UTF-8: it is read as latin-1."
+
+
+@pytest.mark.parametrize("name", ["environment.yml", "Project.toml", "install.R", "setup.py"])
+def test_not_yet(name: str) -> None:
+    """A repository that this version cannot build is refused, and the message names the file."""
+    with pytest.raises(BadRepository, match=f"cannot use {name} yet"):
+        plan({"apt.txt": "curl"}, not_yet=(name,))
+
+
+def test_not_yet_beside_requirements() -> None:
+    """Beside a requirement file it is left out, and the log says so."""
+    reasons = plan({"requirements.txt": "numpy"}, not_yet=("environment.yml",)).reasons
+    assert any("cannot use environment.yml yet: it is left out" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start"])
+def test_windows_line_ends(name: str) -> None:
+    """A script that Windows saved cannot run, and the message says why."""
+    with pytest.raises(BadRepository, match=f"{name}, line 1: .*Windows line ends"):
+        plan({name: "#!/bin/bash\r\necho\r\n"})
