@@ -86,7 +86,7 @@ async def follow(session: aiohttp.ClientSession, url: URL, *, pause: float = PAU
     """
     last = Event("", {})
     failures = 0
-    while last.phase not in FINAL:
+    while True:
         try:
             async for event in _connection(session, url, last.id):
                 failures, last = 0, event
