@@ -215,7 +215,8 @@ class Service:
     async def _prepare_builder(self, step: Step) -> None:
         step(f"Preparing the base image ({self._machinery.description})")
         path = self.state / "base" / "log"
-        build_log = await asyncio.to_thread(BuildLog, path)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        build_log = BuildLog(path)
         showing = self.tasks.start(_show(build_log, step), name="base image's log")
         try:
             await self._machinery.builder.prepare(build_log)

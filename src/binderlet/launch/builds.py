@@ -124,6 +124,7 @@ class Builds:
         self._builds: dict[str, Build] = {}
         self._queue: FairQueue[str] = FairQueue()
         self._running: set[str] = set()
+        self._logs: set[str] = set()
 
     @property
     def running(self) -> int:
@@ -153,17 +154,16 @@ class Builds:
         return not build.failed or self._clock() - build.ended_at >= self._settings.failure_memory
 
     def log_path(self, build: str) -> Path | None:
-        """Give the stored log of a build, or None where there is none of that id."""
-        path = self._folder / build / "log"
-        return path if build.isalnum() and path.is_file() else None
+        """Give the stored log of a build, or None where there is none of that id; answered from memory."""
+        return self._folder / build / "log" if build in self._logs else None
 
     def known(self) -> Sequence[Build]:
         """Give the builds that wait, run or ended a moment ago."""
         return list(self._builds.values())
 
     async def recover(self) -> int:
-        """Take up the builds that an earlier process left unfinished; returns how many."""
-        unfinished = await asyncio.to_thread(_read_unfinished, self._folder)
+        """Learn of the logs that are stored, and take up the builds left unfinished; returns how many those are."""
+        self._logs, unfinished = await asyncio.to_thread(_read_stored, self._folder)
         for commit, image in unfinished:
             self.join(commit, image)
         return len(unfinished)
@@ -203,6 +203,7 @@ class Builds:
         await asyncio.to_thread(self._check_disk)
         build.started_at = self._clock()
         build_log = await asyncio.to_thread(_open_log, build)
+        self._logs.add(build.id)
         self._bus.tell(BuildStarted(build.id, build.commit, build.image, build.started_at))
         pump = self._tasks.start(_pump(build_log, build.story), name=f"log of build {build.id}")
         try:
@@ -283,7 +284,8 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _read_unfinished(folder: Path) -> list[tuple[Commit, str]]:
+def _read_stored(folder: Path) -> tuple[set[str], list[tuple[Commit, str]]]:
+    """Give the ids of the stored logs, and the builds without a result."""
     unfinished = []
     for request in sorted(folder.glob("*/request.json")):
         if (request.parent / "result.json").exists():
@@ -293,4 +295,4 @@ def _read_unfinished(folder: Path) -> list[tuple[Commit, str]]:
             unfinished.append((Commit(**body["commit"]), str(body["image"])))
         except (ValueError, KeyError, TypeError) as error:
             log.warning("a build's request cannot be read, so it is not taken up", path=str(request), error=str(error))
-    return unfinished
+    return {path.parent.name for path in folder.glob("*/log")}, unfinished
