@@ -169,7 +169,7 @@ def podman_service(folder: Path) -> Iterator[EngineApi]:
         *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
         *("system", "service", "--time", "0", f"unix://{path}"),
     ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
         try:
             while not path.is_socket():
                 if process.poll() is not None:
