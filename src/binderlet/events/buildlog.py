@@ -33,6 +33,7 @@ TAIL_LINES = 100
 """Last lines that are shown of what came after the limit: the error is usually there."""
 TAIL_ROOM = 256 * 1024
 """Bytes that these may take beyond the limit."""
+LONGEST_TAIL_LINE = TAIL_ROOM // TAIL_LINES // 2
 CUT_EVERY = 4 * 1024**2
 """Bytes beyond the limit that the file may have while a build runs."""
 OURS = b'{"phase"'
@@ -140,8 +141,9 @@ class _Reader:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             raise StoreUnavailable(f"The build log {path} cannot be read: {error}.") from error
+        size = os.fstat(self._fd).st_size
         # A log that was cut and ended before is a little larger than the limit, and is shown whole.
-        self._limit = max(limit, min(os.fstat(self._fd).st_size, limit + TAIL_ROOM))
+        self._limit = max(limit, size) if size <= limit + TAIL_ROOM else limit
         self._turn = threading.Lock()
         self._kept = 0
         self._dropped = 0
@@ -186,16 +188,23 @@ class _Reader:
             self._kept += size
             return True
         self._dropped += size
-        self._tail.append(line[: TAIL_ROOM // TAIL_LINES // 2])
+        self._tail.append(line[:LONGEST_TAIL_LINE])
         return False
 
     def _cut(self, slack: int = 0) -> None:
+        """Cut the file where it holds more than ``slack`` bytes that are not kept; see the last of those not read."""
         size = os.fstat(self._fd).st_size
-        if size - self._kept > slack:
-            unread = size - os.lseek(self._fd, 0, os.SEEK_CUR)
-            self._dropped += max(unread, 0)
-            os.ftruncate(self._fd, self._kept)
-            os.lseek(self._fd, self._kept, os.SEEK_SET)
+        if size - self._kept <= slack:
+            return
+        unread = size - os.lseek(self._fd, 0, os.SEEK_CUR)
+        if unread > 0:
+            end = os.pread(self._fd, min(unread, TAIL_ROOM // 2), max(size - TAIL_ROOM // 2, size - unread))
+            *lines, rest = end.split(b"\n")
+            self._tail.extend(line[:LONGEST_TAIL_LINE] for line in lines)
+            self._dropped += len(self._rest) + unread - len(rest)
+            self._rest = rest
+        os.ftruncate(self._fd, self._kept)
+        os.lseek(self._fd, self._kept, os.SEEK_SET)
 
 
 def parse_line(line: bytes) -> LaunchEvent:

@@ -85,23 +85,24 @@ class Outbox(Generic[T]):
             self._filled.clear()
 
     async def _hand_over(self, batch: list[T]) -> None:
-        # gather makes it a task of its own: a batch is never torn by cancelling whoever waits for it.
+        # gather makes it a task of its own, and wait leaves it alone: cancelling whoever waits never tears a batch.
         self._writing = writing = asyncio.gather(self._write(batch))
+        await asyncio.wait([writing])
         try:
-            await asyncio.shield(writing)
+            writing.result()
         except StoreUnavailable:
             self._waiting.extendleft(reversed(batch))
             raise
 
     async def _try(self) -> bool:
+        failed: StoreUnavailable | None = None
         try:
             await self.flush()
         except StoreUnavailable as error:
-            if not self._failing:
-                log.warning("cannot record; will try again", record=self._name, error=str(error), hint=error.hint)
-            self._failing = True
-            return False
-        if self._failing:
+            failed = error
+        if failed and not self._failing:
+            log.warning("cannot record; will try again", record=self._name, error=str(failed), hint=failed.hint)
+        if self._failing and not failed:
             log.info("recording again", record=self._name, dropped=self.dropped)
-        self._failing = False
-        return True
+        self._failing = failed is not None
+        return not self._failing

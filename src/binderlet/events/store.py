@@ -66,6 +66,10 @@ DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 Statement = tuple[str, tuple[Any, ...]]
 
 
+class _DamagedError(sqlite3.DatabaseError):
+    """SQLite's own check of the file found something."""
+
+
 class History:
     """The database in ``path``; ``listen`` goes on the bus, ``run`` is its background task.
 
@@ -203,7 +207,7 @@ class History:
             await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
             await self._migrate(database)
-            await database.execute_fetchall("PRAGMA quick_check(1)")
+            await _check(database)
         except BaseException:
             await database.close()
             raise
@@ -220,9 +224,15 @@ class History:
             await database.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
+async def _check(database: aiosqlite.Connection) -> None:
+    ((verdict,),) = await database.execute_fetchall("PRAGMA quick_check(1)")
+    if verdict != "ok":
+        raise _DamagedError(verdict)
+
+
 def is_damaged(error: sqlite3.Error) -> bool:
     """Whether the file itself is broken, so that trying again is no use."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED
+    return isinstance(error, _DamagedError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED
 
 
 def move_aside(path: Path, aside: Path) -> None:
