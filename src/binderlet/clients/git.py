@@ -166,9 +166,9 @@ class Git:
             MissingProgram, ProviderUnavailable, RepositoryNotFound, BadRepository: as ``run``.
         """
         kinds = ("--heads", "--tags") if heads_and_tags else ()
-        output = await self.run("ls-remote", "--quiet", *kinds, "--", url, *names, about=url)
+        wanted = sorted({*names, *(f"{name}^{{}}" for name in names)})
+        output = await self.run("ls-remote", "--quiet", *kinds, "--", url, *wanted, about=url)
         pairs = (line.partition("\t") for line in output.decode(errors="replace").splitlines())
-        wanted = {*names, *(f"{name}^{{}}" for name in names)}
         # git's own patterns match the ends of names: "main" would find "a/main" too
         return {name: sha for sha, _, name in pairs if name in wanted}
 

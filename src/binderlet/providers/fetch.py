@@ -83,7 +83,7 @@ class Fetcher:
             await self._git.run("init", "--quiet", str(part), about=url)
             await self._git.run("-C", str(part), "config", "remote.origin.url", url, about=url)
             source = f"file://{quote(str(mirror))}"
-            one = ("fetch", "--quiet", "--no-tags", "--depth=1", "--", source, commit.sha)
+            one = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "--", source, commit.sha)
             await self._git.run("-C", str(part), *one, about=url, local=True)
         return size
 
@@ -92,7 +92,7 @@ class Fetcher:
 
         def note(line: str) -> None:
             failed_urls.extend(_SUBMODULE_URL.findall(line))
-            log(line)
+            log(line.replace(f"{part}/", ""))
 
         git = ("-C", str(part), "submodule")
         update = (*git, "update", "--init", "--recursive", "--progress")

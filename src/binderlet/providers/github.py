@@ -41,7 +41,7 @@ def parse(spec: str) -> GitHubSpec:
         BadSpec: it has not the form.
     """
     parts = spec.split("/", 2)
-    if len(parts) < 3 or not parts[2]:  # noqa: PLR2004 - user, repo, ref
+    if len(parts) < 3 or not all(parts):  # noqa: PLR2004 - user, repo, ref
         meant = spec.rstrip("/")
         mend = f' Did you mean "{meant}/HEAD"?' if meant.count("/") == 1 else ""
         raise BadSpec(f'Spec is not of the form "user/repo/ref", provided: "{spec}".{mend}')

@@ -22,7 +22,7 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_FETCH: Final = ("fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
+_FETCH: Final = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
 
 
 async def remove(folder: Path) -> None:

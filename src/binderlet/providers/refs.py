@@ -36,14 +36,14 @@ def check_ref(ref: str) -> None:
 
 
 def candidates(ref: str) -> tuple[str, ...]:
-    """List the full names a ref may have, best first: a branch wins over a tag of the same name, as in ``git checkout``."""
+    """List the full names a ref may have, best first: a branch wins over a tag, as for ``git checkout``."""
     if ref == "HEAD" or ref.startswith("refs/"):
         return (ref,)
     return (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}")
 
 
 def find(ref: str, advertised: Mapping[str, str]) -> str | None:
-    """Find the commit that a ref means among those a repository has (full name to object id, ``^{}`` for peeled tags)."""
+    """Find the commit that a ref means among a repository's (full name to object id, ``^{}`` for peeled tags)."""
     for name in candidates(ref):
         if sha := advertised.get(f"{name}^{{}}") or advertised.get(name):
             return sha
