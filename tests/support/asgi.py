@@ -88,6 +88,7 @@ class Stream:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: bool = False
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """While this is clear, the server's buffer is full and takes no more."""
 
@@ -108,7 +109,10 @@ class Stream:
         self._news.set()
 
     async def receive(self) -> Message:
-        """Say that the client has left, once it has."""
+        """Give the empty body of the request, then say that the client has left, once it has."""
+        if not self.asked:
+            self.asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         await self.gone.wait()
         return {"type": "http.disconnect"}
 

@@ -47,6 +47,7 @@ def served(make: Callable[[], Starlette], stage: Stage) -> Iterator[Live]:
     """Serve what ``make`` gives until the end of the block; it is called in the service's thread, before its loop."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         ready: queue.Queue[tuple[uvicorn.Server, Live]] = queue.Queue()
 
