@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -39,7 +40,6 @@ def failing(error: BaseException) -> Callable[..., None]:
         (ConfigError("server.port: wrong."), 2),
         (EngineUnavailable("It is down."), 3),
         (Full("No room."), 4),
-        (KeyboardInterrupt(), 130),
         (ExceptionGroup("g", [BuildFailed("It failed."), ExceptionGroup("h", [Full("No room.")])]), 4),
     ],
 )
@@ -74,11 +74,18 @@ def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch, error: Exception) 
         main.run(["x"])
 
 
-def test_reader_went_away() -> None:
-    """A reader that stops reading, such as 'head', causes no traceback."""
-    script = "from binderlet.cli import main\ndef app(**_): raise BrokenPipeError\nmain.app = app\nmain.run(['x'])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
-    assert (done.returncode, done.stderr) == (1, "")
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), main.INTERRUPTED), (OSError(errno.EPIPE, "Broken pipe"), main.FAILED)]
+)
+def test_interrupted(command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+    """Ctrl-C, and a reader that stops reading such as 'head', cause no traceback."""
+
+    def echo(_text: str) -> None:
+        raise error
+
+    monkeypatch.setattr("binderlet.cli.version.typer.echo", echo)
+    assert command("version", state=False) == code
+    assert command.err.strip() == ""
 
 
 def test_wrong_command_line(command: Command) -> None:

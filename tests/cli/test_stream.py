@@ -96,7 +96,7 @@ async def test_broken_connection(tmp_path: Path, client: AdminClient) -> None:
     ]
     events, last_ids = await collect(tmp_path, client, script)
     assert [event.id for event in events] == ["L-1", "L-2", "L-3"]
-    assert last_ids == ["", "L-2", "L-2", "L-2"]
+    assert set(last_ids) == {"", "L-2"}
 
 
 async def test_nothing_new_for_too_long(tmp_path: Path, client: AdminClient) -> None:

@@ -25,8 +25,10 @@ STEP = "==> "
 
 def serve_detached(
     settings: Settings, wanted: Address | None, arguments: Sequence[str], command: Sequence[str] = COMMAND
-) -> None:
+) -> subprocess.Popen[bytes]:
     """Start the service in the background, wait until it answers, and launch what was asked for.
+
+    Gives the process, which goes on when this one ends.
 
     Raises:
         AlreadyRunning: one with these settings runs already.
@@ -52,6 +54,7 @@ def serve_detached(
     typer.echo(f"The service runs as process {process.pid}; its log is {log}.", err=True)
     if wanted is not None:
         typer.echo(asyncio.run(request(settings, wanted, quiet=False, verbose=False)).link)
+    return process
 
 
 def answers(settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from binderlet.cli.address import Address
 from binderlet.cli.admin import AdminClient, error_named
 from binderlet.cli.progress import Display
 from binderlet.cli.stream import Event, follow
-from binderlet.errors import BinderletError, LaunchFailed
+from binderlet.errors import BinderletError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +35,13 @@ async def obtain(client: AdminClient, address: Address, display: Display, *, bui
     """
     spec = f"{address.spec.provider}/{quote(address.spec.spec, safe='/%:@!$&()*+,;=~')}"
     url = client.url(f"/build/{spec}{'?build_only=true' if build_only else ''}")
+    ready: Mapping[str, Any] = {}
     async for event in follow(client.session, url):
         if event.phase == "failed":
             raise failure(event)
         display.event(event)
-        if event.phase == "ready":
-            return Result("" if build_only else link(event.body, address.path), event.body)
-    raise LaunchFailed("The service ended the stream without a result.")
+        ready = event.body  # the last one is
+    return Result("" if build_only else link(ready, address.path), ready)
 
 
 def link(ready: Mapping[str, Any], path: str = "") -> str:

@@ -1,10 +1,14 @@
-"""Runs the service in this process: shows its start, launches what was asked for, ends it at Ctrl-C."""
+"""Runs the service in this process: shows its start, launches what was asked for, ends it at Ctrl-C.
+
+SIGINT and SIGTERM end everything that was started; SIGUSR1 ends the control plane alone, for a restart without loss.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import typer
@@ -17,7 +21,6 @@ from binderlet.cli.progress import Display, display
 from binderlet.config.schema import Settings
 from binderlet.errors import BinderletError
 from binderlet.logs import configure_logs, secrets_of
-from binderlet.tasks import Tasks
 
 
 class Handle(Protocol):
@@ -27,12 +30,16 @@ class Handle(Protocol):
     def url(self) -> str:
         """Where visitors reach it."""
 
+    @property
+    def leave(self) -> Callable[[], None]:
+        """End the control plane alone: sessions and the data path go on."""
+
 
 class Serve(Protocol):
     """``binderlet.app.serve``: runs until it is cancelled or asked to end, and then leaves nothing running."""
 
     def __call__(
-        self, settings: Settings, ready: Callable[[Handle], None], step: Callable[[str], None]
+        self, settings: Settings, ready: Callable[[Handle], None], step: Callable[[str], None], /
     ) -> Awaitable[None]:
         """Serve; calls ``step`` as each part of the start begins, and ``ready`` once it answers."""
 
@@ -55,26 +62,27 @@ def _service() -> Serve:
 
 
 async def _serve(settings: Settings, wanted: Address | None, serve: Serve) -> None:
-    ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    ready: asyncio.Future[Handle] = asyncio.get_running_loop().create_future()
     shown = display()
-    async with Tasks("up") as tasks:
-        service: asyncio.Future[Any] = tasks.start(_run(serve, settings, ready, shown), name="service")
+    launching: asyncio.Task[str] | None = None
+    async with asyncio.TaskGroup() as group:
+        service = group.create_task(_run(serve, settings, ready, shown), name="service")
         with until_signal(service.cancel):
             with shown:
-                await asyncio.wait([service, ready], return_when=asyncio.FIRST_COMPLETED)
+                await _first(service, ready)
                 if ready.done() and wanted is not None:
-                    launching = tasks.start(_launch(settings, wanted, shown), name="first launch")
-                    await asyncio.wait({service, launching}, return_when=asyncio.FIRST_COMPLETED)
-                    link = launching.result() if launching.done() else ""
-                else:
-                    link = ""
-                if service.done() and not service.cancelled():
-                    service.result()
+                    launching = group.create_task(_launch(settings, wanted, shown), name="first launch")
+                    await _first(service, launching)
             if ready.done() and not service.done():
-                announce(ready.result(), link)
-            await asyncio.wait({service})
-    if not service.cancelled():
-        service.result()
+                with on_signal(signal.SIGUSR1, ready.result().leave):
+                    announce(ready.result(), launching.result() if launching else "")
+                    await asyncio.wait({service})
+        if launching is not None:
+            launching.cancel()
+
+
+async def _first(*waited: asyncio.Future[Any]) -> None:
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _run(serve: Serve, settings: Settings, ready: asyncio.Future[Handle], shown: Display) -> None:
@@ -107,25 +115,27 @@ def announce(handle: Handle, link: str) -> None:
     typer.echo("Ctrl-C ends it.", err=True)
 
 
-class until_signal:  # noqa: N801 - reads as a verb, like contextlib's
+@contextmanager
+def on_signal(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Call ``act`` when this signal comes."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
+
+
+@contextmanager
+def until_signal(end: Callable[[], object]) -> Iterator[None]:
     """Call ``end`` at the first Ctrl-C or SIGTERM; a second one ends this process the hard way."""
+    with ExitStack() as handlers:
 
-    def __init__(self, end: Callable[[], object]) -> None:
-        self._end = end
-        self._loop = asyncio.get_running_loop()
+        def caught() -> None:
+            typer.echo("Stopping; once more to stop at once.", err=True)
+            handlers.close()
+            end()
 
-    def __enter__(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._caught)
-
-    def _caught(self) -> None:
-        typer.echo("Stopping; once more to stop at once.", err=True)
-        self._restore()
-        self._end()
-
-    def _restore(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.remove_signal_handler(number)
-
-    def __exit__(self, *_: object) -> None:
-        self._restore()
+            handlers.enter_context(on_signal(number, caught))
+        yield

@@ -8,7 +8,6 @@ service; 4 refused for now; 130 interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -40,7 +39,7 @@ app.command("version")(version.version)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and end this process with its exit code."""
+    """Run one command and end this process with its exit code; Typer sees to Ctrl-C and to readers that went away."""
     try:
         app(args=arguments, prog_name="binderlet")
     except BinderletError as error:
@@ -50,11 +49,6 @@ def run(arguments: Sequence[str] | None = None) -> None:
         if ours is None or others is not None:
             raise
         sys.exit(max(report(error) for error in leaves(ours)))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader, such as 'head', has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
 
 
 def report(error: BinderletError) -> int:
