@@ -101,8 +101,14 @@ async def test_broken_connection(tmp_path: Path, client: AdminClient) -> None:
 
 async def test_nothing_new_for_too_long(tmp_path: Path, client: AdminClient) -> None:
     """A service that never brings anything new is given up."""
-    with pytest.raises(ServiceUnavailable, match="stopped answering"):
+    with pytest.raises(ServiceUnavailable, match="stopped answering: it ended the stream too early"):
         await collect(tmp_path, client, [(200, sse(1, phase="building")), (200, "")])
+
+
+async def test_cut_again_and_again(tmp_path: Path, client: AdminClient) -> None:
+    """A service that cuts every connection is given up, with what the last one said."""
+    with pytest.raises(ServiceUnavailable, match="stopped answering: Server disconnected"):
+        await collect(tmp_path, client, [(200, sse(1, phase="building")), (CUT, "")])
 
 
 async def test_error_instead_of_a_stream(tmp_path: Path, client: AdminClient) -> None:

@@ -96,11 +96,16 @@ async def follow(session: aiohttp.ClientSession, url: URL, *, pause: float = PAU
         except aiohttp.ClientConnectorError as error:
             if not last.id:
                 raise ServiceUnavailable("No service runs here.") from error
-        except (aiohttp.ClientError, TimeoutError):
-            pass  # counted below, as a stream that ends too early is
+            reason = str(error)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+        else:
+            reason = "it ended the stream too early"
         failures += 1
         if failures >= ATTEMPTS:
-            raise ServiceUnavailable("The service stopped answering.", hint="Look at its log, then launch again.")
+            raise ServiceUnavailable(
+                f"The service stopped answering: {reason}.", hint="Look at its log, then launch again."
+            )
         await asyncio.sleep(pause)
 
 
