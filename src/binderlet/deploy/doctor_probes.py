@@ -33,6 +33,10 @@ OLD_CLIENT_BEFORE = 23
 """Docker commands from this version on need the buildx plugin to ask for BuildKit."""
 VERSION_ARGUMENTS = {"haproxy": "-v", "git": "--version", "git-lfs": "version", "mmdebstrap": "--version"}
 VERSION = re.compile(r"\d+\.\d+[\w.+-]*")
+ADMINISTRATORS = Path("/usr/sbin")
+"""Where HAProxy is, which is not on every user's search path."""
+OTHER_FOLDERS = ("/usr/bin",)
+"""Where a distribution's docker command is, when another comes first on the search path."""
 PYPI = "https://pypi.org/simple/"
 DEBIAN = "http://deb.debian.org/debian/"
 
@@ -99,9 +103,10 @@ def run(*command: str) -> str | None:
 
 def program_version(name: str, argument: str) -> str | None:
     """Give a program's version; its first line where there is no number in it; None where it is not installed."""
-    if shutil.which(name) is None and not Path("/usr/sbin", name).exists():
+    program = shutil.which(name) or shutil.which(ADMINISTRATORS / name)
+    if program is None:
         return None
-    text = run(name if shutil.which(name) else f"/usr/sbin/{name}", argument)
+    text = run(str(program), argument)
     if text is None:
         return "installed, but it does not tell its version"
     found = VERSION.search(text)
@@ -162,7 +167,7 @@ def engine_get(place: str, path: str) -> dict[str, Any]:
 
 def old_client() -> str:
     """Give the version of a docker command that can ask for BuildKit without buildx, wherever on the machine it is."""
-    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), *OTHER_FOLDERS]
     for folder in dict.fromkeys(folders):
         program = Path(folder, "docker")
         if program.is_file():
