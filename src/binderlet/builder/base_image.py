@@ -31,7 +31,7 @@ from binderlet.events.buildlog import BuildLog
 PYTHON_LABEL = "binderlet.python"
 VERSION_LABEL = "binderlet.base"
 NO_MIRROR = re.compile(r"(?i)does not have a release file|failed to fetch|\b50[234] +(?:bad gateway|service|gateway)")
-COMPLAINT = re.compile(r"^(?:E:|ERROR\b|error\b|\s*[×╰]|cp: |tar: )")  # noqa: RUF001 - what uv prints
+COMPLAINT = re.compile(r"^(?:E:|ERROR:|error:|\w+(?:Error|Exception):|\s*[×╰]|cp: |tar: )")  # noqa: RUF001 - what uv prints
 
 
 @dataclass(frozen=True, slots=True)
