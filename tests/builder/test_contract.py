@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.values import COMMIT
 
 from binderlet.builder.base import Builder, BuildRequest
 from binderlet.builder.fake import FakeBuilder
 from binderlet.errors import BadRepository
 from binderlet.events.buildlog import BuildLog
+from support.values import COMMIT
 
 
 @pytest.fixture(params=["fake", pytest.param("buildkit", marks=pytest.mark.docker)])

@@ -59,6 +59,14 @@ def test_what_makes_no_difference(changes: dict[str, object]) -> None:
     assert key(**changes) == key()
 
 
+def test_includes_beside_and_above() -> None:
+    """A file above the requirement file is another one than a file beside it."""
+    above = {"binder/requirements.txt": "-r ../x\n", "x": ""}
+    beside = {"binder/requirements.txt": "-r ../x\n", "binder/x": ""}
+    main = "binder/requirements.txt"
+    assert key(requirements=above, main=main) != key(requirements=beside, main=main)
+
+
 def test_job_key() -> None:
     """Jobs of different images have different folders."""
     assert job_key("a:1") != job_key("a:2")

@@ -82,7 +82,7 @@ def test_included_paths_are_relative_to_their_file() -> None:
 @pytest.mark.parametrize("target", ["../outside.txt", "/etc/passwd", "..", "a/../../x"])
 def test_includes_stay_in_repository(target: str) -> None:
     """An include that leads out of the repository is refused."""
-    with pytest.raises(BadRepository, match="line 1: .* is not in the repository"):
+    with pytest.raises(BadRepository, match=r"line 1: .* is not in the repository"):
         included(f"-r {target}", "requirements.txt")
 
 

@@ -27,7 +27,7 @@ from binderlet.errors import BadRepository
 def test_decode(content: bytes, text: str | None, note: str) -> None:
     """UTF-8, marks, declared encodings and Latin-1 are read; what is not text is refused."""
     if text is None:
-        with pytest.raises(BadRepository, match="^x is not"):
+        with pytest.raises(BadRepository, match=r"^x is not"):
             decode(content, "x")
     else:
         assert decode(content, "x") == (text, note)

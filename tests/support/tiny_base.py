@@ -18,7 +18,9 @@ from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
 
 PROGRAMS = ("bash", "cat", "chmod", "env", "head", "id", "ls", "mkdir", "sleep", "touch", "uname", "yes")
-LEFT_OUT = re.compile(r"(^|/)(__pycache__|test|tests|site-packages|dist-packages|idlelib|tkinter|ensurepip|config-.*)(/|$)")
+LEFT_OUT = re.compile(
+    r"(^|/)(__pycache__|test|tests|site-packages|dist-packages|idlelib|tkinter|ensurepip|config-.*)(/|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class TinyBases:
         self.asked = 0
 
     async def ensure(self, log: BuildLog) -> TinyBase:
-        """Give it."""
+        """Give it, and say so in the log."""
+        log.write(f"The base image is {self.base.name}.")
         self.asked += 1
         return self.base
 

@@ -113,6 +113,7 @@ class Job:
         # setsid forks: the supervisor is no child of ours, leaves no zombie, and gets no signal meant for us.
         process = await asyncio.create_subprocess_exec(
             *("setsid", "--fork", sys.executable, "-I", "-S", supervisor.__file__, str(self.folder.absolute())),
+            cwd=self.folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

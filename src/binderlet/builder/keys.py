@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 from collections.abc import Mapping, Sequence
 
 BUILDER_VERSION = "1"
@@ -26,16 +25,25 @@ def environment_key(
     ``requirements`` has the text of the requirement files by path; where the first of them, ``main``, lies in the
     repository makes no difference, where the others lie beside it does.
     """
-    folder = posixpath.dirname(main) or "."
+    folder = main.split("/")[:-1]
     parts = {
         "base": base_id,
         "builder": builder_version,
         "platform": platform,
         "apt": sorted(set(apt)),
-        "requirements": sorted([posixpath.relpath(path, folder), text] for path, text in requirements.items()),
+        "requirements": sorted([_relative(path, folder), text] for path, text in requirements.items()),
     }
     encoded = json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")
     return hashlib.sha256(encoded).hexdigest()[:KEY_LENGTH]
+
+
+def _relative(path: str, folder: list[str]) -> str:
+    """Give a path as seen from a folder; the standard library's way would ask for the working directory."""
+    parts = path.split("/")
+    common = 0
+    while common < min(len(folder), len(parts) - 1) and folder[common] == parts[common]:
+        common += 1
+    return "/".join([".."] * (len(folder) - common) + parts[common:])
 
 
 def job_key(image: str) -> str:

@@ -138,12 +138,12 @@ class Supervisor:
         """Ask for the process's end; the first reason counts. Safe in a signal handler."""
         self._ending = self._ending or reason
 
-    def run(self, command: Sequence[str], environment: dict[str, str], folder: str) -> tuple[int, str]:
+    def run(self, command: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
         """Run the command; gives its exit code and why it ended: ``exited``, ``timeout`` or ``ended``."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         try:
-            pid = _spawn(command, environment, folder, writing)
+            pid = _spawn(command, environment, writing)
         except OSError as error:
             self._output.feed(f"{command[0]} cannot be started: {error.strerror}\n".encode())
             os.close(reading)
@@ -195,9 +195,8 @@ class Supervisor:
             os.killpg(pid, sign)
 
 
-def _spawn(command: Sequence[str], environment: dict[str, str], folder: str, output: int) -> int:
+def _spawn(command: Sequence[str], environment: dict[str, str], output: int) -> int:
     """Start the command in a session of its own; its pid is its group's id."""
-    os.chdir(folder)
     return os.posix_spawnp(
         command[0],
         list(command),
@@ -252,7 +251,7 @@ def main(folder: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     write_whole(folder, "running.json", {"pid": os.getpid()})
-    code, reason = supervisor.run(job["command"], {**os.environ, **job["environment"]}, folder)
+    code, reason = supervisor.run(job["command"], {**os.environ, **job["environment"]})
     output.finish()
     body = {"code": code, "reason": reason, "tail": output.tail().decode("utf-8", "replace")}
     write_whole(folder, "result.json", body)
@@ -261,5 +260,5 @@ def main(folder: str) -> int:
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - tests run it as a program
     sys.exit(main(sys.argv[1]))

@@ -1,0 +1,354 @@
+"""Building on the real engine, with a small base image."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import AsyncMock
+
+import pytest
+
+from binderlet.builder import buildkit
+from binderlet.builder.job import Job, Outcome
+from binderlet.builder.keys import job_key
+from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.toolchain import Toolchain
+from binderlet.config.schema import BuilderSettings
+from binderlet.errors import BadRepository, BuildFailed, BuildTimeout, RegistryUnreachable
+from support.tiny_base import docker
+from support.workshop import NETWORK, Workshop
+
+pytestmark = pytest.mark.docker
+
+
+def write(workshop: Workshop, files: dict[str, str], *, executable: tuple[str, ...] = ()) -> None:
+    """Put files into the checkout."""
+    for name, text in files.items():
+        path = workshop.checkout / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if name in executable else 0o644)
+
+
+async def test_files_survive(workshop: Workshop) -> None:
+    """Odd names, modes, links, empty folders and .git come through, and belong to the user."""
+    names = ['it\'s "odd" é.txt', "sp ace/$x;y.txt", ".git/HEAD", "-n", ".hidden/x"]
+    write(workshop, dict.fromkeys([*names, "run.sh"], "text"), executable=("run.sh",))
+    (workshop.checkout / "empty").mkdir()
+    (workshop.checkout / "link").symlink_to("sp ace")
+    (workshop.checkout / "dangling").symlink_to("/no/where")
+    image = await workshop.build()
+    script = (
+        "import os,sys\n"
+        "for name in sys.argv[1:]: assert open(name).read() == 'text' and os.stat(name).st_uid == 1000, name\n"
+        "assert os.access('run.sh', os.X_OK) and not os.access('-n', os.X_OK)\n"
+        "assert os.listdir('empty') == []\n"
+        "assert os.readlink('link') == 'sp ace' and os.readlink('dangling') == '/no/where'\n"
+        "open('empty/new', 'w').close()\n"
+        "print(os.getcwd(), os.getuid())\n"
+    )
+    assert await workshop.run(image, "python", "-c", script, *names) == "/home/jovyan 1000\n"
+
+
+async def test_image_says_what_it_is(workshop: Workshop) -> None:
+    """Labels, port and entry point are repo2docker's; nothing of this machine is in the image."""
+    image = await workshop.build()
+    text = await asyncio.to_thread(docker, workshop.tools.program, "image", "inspect", image.name)
+    history = await asyncio.to_thread(docker, workshop.tools.program, "history", "--no-trunc", image.name)
+    for word in (
+        '"repo2docker.repo": "https://github.test/owner/repo"',
+        '"repo2docker.ref": "1479e0252b2e648bb755ee913292b79495931717"',
+        '"8888/tcp"',
+        "/usr/local/bin/binderlet-entrypoint",
+    ):
+        assert word in text
+    assert str(workshop.folder) not in text + history
+    assert NETWORK.ca_bundle is None or str(NETWORK.ca_bundle) not in text + history
+
+
+async def test_content_alone_runs_no_installer(workshop: Workshop) -> None:
+    """A commit that changes only a notebook is added to the environment that is there, in well under a second."""
+    write(workshop, {"requirements.txt": "iniconfig==2.0.0\n", "a.ipynb": "1"})
+    await workshop.build()
+    assert "iniconfig==2.0.0" in await workshop.read()
+    write(workshop, {"a.ipynb": "2"})
+    log = workshop.log("second")
+    started = time.monotonic()
+    image = await workshop.build(log)
+    assert time.monotonic() - started < 3
+    text = await workshop.read(log)
+    assert "has been built before" in text
+    assert "Using Python" not in text
+    assert await workshop.run(image, "python", "-c", "import iniconfig; print(open('a.ipynb').read())") == "2\n"
+
+
+async def test_environment_removed_meanwhile(workshop: Workshop) -> None:
+    """An environment that somebody removed from the engine is built again."""
+    store, real = workshop.store, workshop.store.find
+    write(workshop, {"requirements.txt": "# nothing but this comment\n", "x": "1"})
+    asked: list[str] = []
+
+    async def find(name: str) -> object:
+        asked.append(name)
+        if name.startswith("binderlet/env") and asked.count(name) == 1:
+            return await real(workshop.bases.base.name)  # remembered, though it is gone
+        return await real(name)
+
+    builder = workshop.another(base=replace(workshop.bases.base, id="sha256:another"))
+    builder._images = AsyncMock(wraps=store, find=find)
+    assert (await builder.build(workshop.request(), workshop.log())).id
+    assert "was removed meanwhile" in await workshop.read()
+
+
+async def test_post_build_and_start(workshop: Workshop) -> None:
+    """PostBuild runs as the user in the repository and can reach the network settings; start is what sessions run."""
+    write(
+        workshop,
+        {
+            "binder/postBuild": "#!/bin/bash\nset -e\nid -u > who\necho made in $PWD > made\n",
+            "binder/start": '#!/bin/bash\nexport ADDED=1\nexec "$@"\n',
+        },
+    )
+    image = await workshop.build()
+    assert await workshop.run(image, "cat", "who", "made") == "1000\nmade in /home/jovyan\n"
+    text = await asyncio.to_thread(docker, workshop.tools.program, "image", "inspect", image.name)
+    assert "R2D_ENTRYPOINT=/home/jovyan/binder/start" in text
+    assert (await workshop.run(image, "/home/jovyan/binder/start", "env")).count("ADDED=1") == 1
+
+
+async def test_ignore_file(workshop: Workshop) -> None:
+    """Only the ignore file beside the configuration counts."""
+    write(workshop, {"binder/.dockerignore": "data\n", ".dockerignore": "kept\n", "data/x": "", "kept": ""})
+    assert (await workshop.run(await workshop.build(), "ls")).split() == ["binder", "kept"]
+
+
+async def test_local_package_and_latin_1(workshop: Workshop) -> None:
+    """Lines that name the repository are installed on top; a file in Latin-1 is read."""
+    (workshop.checkout / "requirements.txt").write_bytes(b"# caf\xe9\niniconfig==2.0.0\n-e .\n")
+    write(
+        workshop,
+        {
+            "pyproject.toml": "[project]\nname='own'\nversion='1'\n"
+            "[build-system]\nrequires=['flit_core']\nbuild-backend='flit_core.buildapi'\n",
+            "own/__init__.py": "'''Own.'''\n__version__ = '1'\n",
+        },
+    )
+    image = await workshop.build()
+    text = await workshop.read()
+    assert "requirements.txt is not UTF-8" in text
+    assert await workshop.run(image, "python", "-c", "import own, iniconfig; print(own.__file__)") == (
+        "/home/jovyan/own/__init__.py\n"
+    )
+
+
+async def test_impossible_requirement(workshop: Workshop) -> None:
+    """The resolver's own words are the message, after the second way was tried, too."""
+    write(workshop, {"requirements.txt": "iniconfig==99\n"})
+    with pytest.raises(BadRepository, match=r"requirements\.txt cannot be installed: .*no version of iniconfig==99"):
+        await workshop.build()
+    assert buildkit.FROM_SOURCE in await workshop.read()
+
+
+async def test_unreachable_index(workshop: Workshop) -> None:
+    """An index that does not answer is named, and no other way is tried."""
+    write(workshop, {"requirements.txt": "--index-url http://index.invalid/simple\nnumpy\n"})
+    with pytest.raises(RegistryUnreachable, match=r"^index\.invalid cannot be reached") as caught:
+        await workshop.build()
+    assert "network.index_url" in caught.value.hint
+    assert buildkit.FROM_SOURCE not in await workshop.read()
+
+
+async def test_failing_post_build(workshop: Workshop) -> None:
+    """A script that fails fails the build, with its words in the log."""
+    write(workshop, {"postBuild": "#!/bin/bash\necho it went wrong\nexit 7\n"})
+    with pytest.raises(BuildFailed, match="postBuild"):
+        await workshop.build()
+    assert "it went wrong" in await workshop.read()
+
+
+async def test_hanging_build(workshop: Workshop) -> None:
+    """At its deadline a build is ended, and nothing of it runs on in the engine."""
+    write(workshop, {"postBuild": "#!/bin/bash\nsleep 31.4159\n"})
+    builder = workshop.another(BuilderSettings(timeout=3))
+    with pytest.raises(BuildTimeout, match="longer than 3s"):
+        await builder.build(workshop.request(), workshop.log())
+    for _ in range(100):
+        if not await _runs("sleep 31.4159"):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the build's process runs on")
+
+
+async def _runs(command: str) -> bool:
+    process = await asyncio.create_subprocess_exec("pgrep", "-xf", command, stdout=asyncio.subprocess.DEVNULL)
+    return await process.wait() == 0
+
+
+async def test_noisy_build(workshop: Workshop) -> None:
+    """A build that prints 100 MB ends well, and its log stays small."""
+    write(workshop, {"postBuild": "#!/bin/bash\nyes abcdefghijklmnopqrstuvwxyz | head -c 100000000\necho; echo done\n"})
+    await workshop.another(BuilderSettings(log_limit=1024**2)).build(workshop.request(), workshop.log())
+    assert len(await workshop.read()) < 2 * 1024**2
+
+
+async def test_dockerfile(workshop: Workshop) -> None:
+    """A repository's own Dockerfile gets our arguments and labels, its steps are shown, its ignore file counts."""
+    write(
+        workshop,
+        {
+            "binder/Dockerfile": f"FROM {workshop.bases.base.name}\nUSER root\nARG NB_USER\nARG REPO_DIR\n"
+            "COPY --chown=1000 . ${REPO_DIR}\nRUN echo for ${NB_USER} > /who\n",
+            "binder/Dockerfile.dockerignore": "secret\n",
+            ".dockerignore": "kept\n",
+            "secret": "",
+            "kept": "",
+            "requirements.txt": "this is left alone",
+        },
+    )
+    image = await workshop.build()
+    assert await workshop.run(image, "cat", "/who") == "for jovyan\n"
+    assert "secret" not in (await workshop.run(image, "ls", "/home/jovyan")).split()
+    text = await workshop.read()
+    assert "RUN echo for" in text
+    assert "sha256:" not in text
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "error", "words"),
+    [
+        ("FROM scratch\nNONSENSE x\n", BadRepository, r"Dockerfile, line 2: unknown instruction"),
+        ("FROM registry.invalid/x:1\n", RegistryUnreachable, r"image x:1; its registry registry\.invalid"),
+    ],
+)
+async def test_wrong_dockerfile(workshop: Workshop, dockerfile: str, error: type[Exception], words: str) -> None:
+    """A wrong line, or a base that cannot be had, is named."""
+    write(workshop, {"Dockerfile": dockerfile})
+    with pytest.raises(error, match=words):
+        await workshop.build()
+
+
+async def test_dockerfile_cannot_read_this_machine(workshop: Workshop) -> None:
+    """An ignore file that is a link out of the checkout is left alone."""
+    outside = workshop.folder / "outside"
+    outside.write_text("*\n")
+    write(workshop, {"Dockerfile": f"FROM {workshop.bases.base.name}\nCOPY . /x\n", "kept": ""})
+    (workshop.checkout / "Dockerfile.dockerignore").symlink_to(outside)
+    assert "kept" in await workshop.run(await workshop.build(), "ls", "/x")
+
+
+async def test_cancelled_build(workshop: Workshop) -> None:
+    """A cancelled build ends at once and leaves no job."""
+    write(workshop, {"postBuild": "#!/bin/bash\nsleep 27.1828\n"})
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(workshop.build(), 3)
+    assert not list((workshop.folder / "state/jobs").iterdir())
+
+
+async def test_build_survives_its_control_plane(workshop: Workshop) -> None:
+    """After a kill -9 the next process follows the build that runs, and the log has each line once."""
+    write(workshop, {"postBuild": "#!/bin/bash\necho begins $RANDOM$RANDOM\nsleep 3\necho ends\n"})
+    request = workshop.request()
+    job = Job(workshop.folder / "state/jobs" / job_key(request.image))
+    program = f"""
+        import asyncio
+        from pathlib import Path
+        from support.tiny_base import CliStore, TinyBase, TinyBases
+        from support.values import COMMIT
+        from support.workshop import make_builder
+        from binderlet.builder.base import BuildRequest
+        from binderlet.builder.toolchain import Toolchain
+        from binderlet.config.schema import BuilderSettings
+        from binderlet.events.buildlog import BuildLog
+        async def main():
+            folder = Path({str(workshop.folder)!r})
+            bases = TinyBases({workshop.bases.base!r})
+            store = CliStore({workshop.tools.program!r})
+            builder = make_builder(BuilderSettings(), {workshop.tools!r}, bases, store, folder / "state")
+            request = BuildRequest(COMMIT, folder / "checkout", {request.image!r})
+            await builder.build(request, BuildLog(folder / "log"))
+        asyncio.run(main())
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    first = await asyncio.create_subprocess_exec(sys.executable, "-c", textwrap.dedent(program), env=environment)
+    async with asyncio.timeout(15):
+        while not await asyncio.to_thread(_has, workshop.folder / "log", "begins"):  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    await first.wait()
+    assert await asyncio.to_thread(job.is_running)
+    await workshop.another().build(request, workshop.log())
+    text = await workshop.read()
+    assert len(re.findall(r"^begins \d+$", text, re.MULTILINE)) == 1
+    assert text.endswith("ends\n")
+    assert "was running already" in text
+
+
+def _has(path: Path, word: str) -> bool:
+    return path.exists() and word in path.read_text()
+
+
+async def test_info(workshop: Workshop) -> None:
+    """What /versions reports names the tool, and the base image once it is known."""
+    assert "build_image" not in workshop.builder.info
+    await workshop.builder.prepare(workshop.log())
+    assert workshop.builder.info["build_image"] == workshop.bases.base.name
+    assert workshop.tools.version in workshop.builder.info["tool"]
+
+
+async def test_secret_is_kept(workshop: Workshop) -> None:
+    """The name of the shared cache is made once, is no other repository's to know, and owners differ."""
+    first, second = workshop.builder, workshop.another()
+    await first.prepare(workshop.log())
+    await second.prepare(workshop.log())
+    assert first._namespace == second._namespace != ""
+    assert (workshop.folder / "state/cache-namespace").stat().st_mode & 0o777 == 0o600
+    ours, theirs = workshop.request().commit, workshop.request("example.org/them").commit
+    assert len({first._namespace, first._owners_namespace(ours), first._owners_namespace(theirs)}) == 3
+
+
+async def test_image_that_does_not_appear(workshop: Workshop) -> None:
+    """A build that ends well without an image is a failed build."""
+    store = AsyncMock(find=AsyncMock(return_value=None))
+    builder = workshop.another()
+    builder._images = store
+    builder._environment = AsyncMock(return_value=Outcome(0, "exited", ""))  # type: ignore[method-assign] # no build is needed
+    builder._content = AsyncMock(return_value=Outcome(0, "exited", ""))  # type: ignore[method-assign] # no build is needed
+    with pytest.raises(BuildFailed, match="does not have its image"):
+        await builder.build(workshop.request(), workshop.log())
+
+
+def test_progress_and_errors() -> None:
+    """Podman's output is shown as it is; a build that something else ended says so."""
+    plan = Plan(Kind.PYTHON)
+    assert buildkit._progress(Toolchain("podman", "podman", "4"), plan) == "raw"
+    assert "ended from outside" in str(buildkit._error(Outcome(-9, "lost", ""), plan, 60))
+
+
+async def test_memory_and_proxies_reach_the_tool(workshop: Workshop) -> None:
+    """Proxies are build arguments, which stay out of the image; indexes are in a file that only one step sees."""
+    network = replace(NETWORK, http_proxy="http://proxy.test:3128", index_url="https://me:pw@index.test/simple")
+    builder = buildkit.BuildKitBuilder(
+        BuilderSettings(),
+        network,
+        toolchain=workshop.tools,
+        base=workshop.bases,
+        images=workshop.store,
+        state=workshop.folder / "state",
+    )
+    builder._jobs = AsyncMock(is_known=AsyncMock(return_value=False), path=lambda key: workshop.folder / key)
+    builder._jobs.run = AsyncMock(return_value=Outcome(1, "exited", "dns error"))
+    with pytest.raises(RegistryUnreachable):
+        await builder.build(workshop.request(), workshop.log())
+    _, context, spec, _ = builder._jobs.run.await_args.args
+    command = spec(60.0).command
+    assert "http_proxy=http://proxy.test:3128" in command
+    assert not any("pw" in word for word in command)
+    assert context.variables["UV_DEFAULT_INDEX"] == "https://me:pw@index.test/simple"
+    assert "http_proxy" not in context.variables

@@ -1,0 +1,42 @@
+"""The files that a build tool reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from binderlet.builder.context import Context
+
+
+def test_write(tmp_path: Path) -> None:
+    """All files are where the properties say; the one with passwords is for us alone."""
+    context = Context(
+        tmp_path / "job",
+        "FROM x\n",
+        ignore="data",
+        requirements={"binder/requirements.txt": "numpy # é\n"},
+        variables={"PIP_INDEX_URL": "https://user:secret@index.test/simple"},
+        ca_bundle=Path("/ca.pem"),
+    )
+    context.write()
+    context.write()
+    assert context.dockerfile_path.read_text() == "FROM x\n"
+    assert (tmp_path / "job/Dockerfile.dockerignore").read_text().endswith("\ndata\n")
+    assert (context.root / "requirements/binder/requirements.txt").read_text(encoding="utf-8") == "numpy # é\n"
+    secret = context.secrets["binderlet-environment"]
+    assert secret.read_text() == "export PIP_INDEX_URL=https://user:secret@index.test/simple\n"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert context.secrets["binderlet-ca"] == Path("/ca.pem")
+
+
+def test_without_ignore_file(tmp_path: Path) -> None:
+    """Where the repository's own ignore file counts, none is written; no bundle, no secret."""
+    context = Context(tmp_path, "FROM x\n")
+    context.write()
+    assert not (tmp_path / "Dockerfile.dockerignore").exists()
+    assert set(context.secrets) == {"binderlet-environment"}
+
+
+def test_dockerfile_of_any_bytes(tmp_path: Path) -> None:
+    """A repository's own Dockerfile is written byte by byte."""
+    Context(tmp_path, b"FROM x # \xe9\n".decode("utf-8", "surrogateescape")).write()
+    assert (tmp_path / "Dockerfile").read_bytes() == b"FROM x # \xe9\n"

@@ -1,0 +1,111 @@
+"""The Dockerfiles."""
+
+from __future__ import annotations
+
+import json
+
+from binderlet.builder import render
+from binderlet.builder.plan import Kind, Plan
+
+MOUNTS = (
+    "--mount=type=secret,id=binderlet-environment,target=/run/binderlet/environment,mode=0444"
+    " --mount=type=secret,id=binderlet-ca,target=/run/binderlet/ca.pem,mode=0444"
+)
+START = "set -eu; if [ -s /run/binderlet/environment ]; then . /run/binderlet/environment; fi; "
+PYTHON = "/srv/conda/envs/notebook/bin/python"
+UV = f"uv pip install --python {PYTHON} --link-mode copy"
+PLAN = Plan(Kind.PYTHON, apt=("curl", "g++"), requirements_file="binder/requirements.txt")
+
+
+def step(line: str) -> tuple[str, str]:
+    """Give a RUN step's flags and its script."""
+    flags, separator, script = line.removeprefix("RUN ").partition(' ["/bin/bash"')
+    assert separator
+    return flags, json.loads('["/bin/bash"' + script)[2]
+
+
+def test_empty_environment() -> None:
+    """An environment without packages adds nothing but what the image says of itself, and runs nothing."""
+    assert render.environment("base:1", Plan(Kind.PYTHON), "0123", wheels_only=True) == (
+        "FROM base:1\n"
+        "USER jovyan\n"
+        "WORKDIR /home/jovyan\n"
+        'ENTRYPOINT ["/usr/local/bin/binderlet-entrypoint"]\n'
+        'CMD ["jupyter", "notebook", "--ip", "0.0.0.0"]\n'
+        "EXPOSE 8888\n"
+        "LABEL binderlet.environment=0123 binderlet.image=environment\n"
+    )
+
+
+def test_wheels_only_environment() -> None:
+    """Debian's packages come first, as root; then wheels, as the user, with the shared cache."""
+    lines = render.environment("base:1", PLAN, "k", wheels_only=True).splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["FROM", "USER", "RUN", "USER", "RUN"]
+    assert (lines[1], lines[3]) == ("USER root", "USER jovyan")
+    flags, script = step(lines[2])
+    assert "id=binderlet-apt,target=/var/cache/apt,sharing=locked" in flags
+    assert script.endswith(" install --yes --no-install-recommends curl g++")
+    flags, script = step(lines[4])
+    assert flags == (
+        "--mount=type=cache,id=binderlet-uv,target=/var/cache/binderlet-uv,uid=1000,gid=1000"
+        f" --mount=type=bind,source=requirements,target=/tmp/requirements {MOUNTS}"
+    )
+    assert script == (
+        f"{START}export HOME=/home/jovyan; cd /tmp/requirements;"
+        f" {UV} --cache-dir /var/cache/binderlet-uv --no-build -r binder/requirements.txt"
+    )
+
+
+def test_environment_from_source() -> None:
+    """Where packages may run code of their own, no cache that others use is mounted."""
+    last = render.environment("base:1", PLAN, "k", wheels_only=False).splitlines()[4]
+    flags, script = step(last)
+    assert "type=cache" not in flags
+    assert script.endswith(
+        f"{UV} --no-cache -r binder/requirements.txt ||"
+        " { echo 'uv could not install these packages; trying pip.';"
+        f" {PYTHON} -m pip install --no-cache-dir --disable-pip-version-check -r binder/requirements.txt; }}"
+    )
+
+
+def test_environment_without_cache_mounts() -> None:
+    """A tool that cannot keep caches apart gets none."""
+    text = render.environment("base:1", PLAN, "k", wheels_only=True, cache_mounts=False)
+    assert "type=cache" not in text
+    assert "--no-cache --no-build" in text
+
+
+def test_content_runs_nothing() -> None:
+    """Content alone is copied; no container is started for it."""
+    plan = Plan(Kind.PYTHON, start="binder/start", executable=frozenset({"binder/start"}))
+    assert render.content("env:1", plan) == (
+        "FROM env:1\nCOPY --chown=1000:1000 . /home/jovyan/\nENV R2D_ENTRYPOINT=/home/jovyan/binder/start\n"
+    )
+
+
+def test_content_with_scripts() -> None:
+    """Scripts become executable, local packages are installed, then postBuild runs."""
+    plan = Plan(Kind.PYTHON, post_build="binder/postBuild", start="binder/start", local=("-e", ".[a b]"))
+    lines = render.content("env:1", plan).splitlines()
+    assert lines[2] == 'COPY --chown=1000:1000 --chmod=0755 ["binder/postBuild", "/home/jovyan/binder/postBuild"]'
+    assert lines[3] == 'COPY --chown=1000:1000 --chmod=0755 ["binder/start", "/home/jovyan/binder/start"]'
+    flags, script = step(lines[4])
+    assert flags == MOUNTS
+    assert f"{UV} --no-cache -e '.[a b]' || {{ echo" in script
+    assert step(lines[5]) == (MOUNTS, f"{START}export HOME=/home/jovyan; ./binder/postBuild")
+
+
+def test_content_of_notebooks_alone() -> None:
+    """The commonest image of all is one COPY."""
+    assert render.content("env:1", Plan(Kind.PYTHON)) == "FROM env:1\nCOPY --chown=1000:1000 . /home/jovyan/\n"
+
+
+def test_ignore_file_is_never_empty() -> None:
+    """An empty ignore file would not count."""
+    assert render.ignore_file("").startswith("#")
+    assert render.ignore_file("data\n*.bin").endswith("\ndata\n*.bin\n")
+
+
+def test_exports() -> None:
+    """Values with anything in them come through the shell as they are."""
+    assert render.exports({"B": "it's $x", "A": "1"}) == "export A=1\nexport B='it'\"'\"'s $x'\n"

@@ -1,0 +1,263 @@
+"""The program that runs one build process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from binderlet.builder import supervisor
+from binderlet.builder.supervisor import Output, Readable, Supervisor, hold, main
+
+PROGRESS = b"""\
+#1 [internal] load build definition from Dockerfile
+#1 sha256:61e916a99f953edaf3b1342b9adb75dbd36bba0acb0161837623307ca710d7eb
+#1 transferring dockerfile: 536B done
+#1 DONE 0.0s
+
+#4 [stage-0 1/2] FROM docker.io/library/base
+#4 CACHED
+#7 [stage-0 2/2] RUN make
+#7 sha256:9d4df081a413c97ac8444e779c1ed98bff863ba37612dcda5eddd86d07494ac3
+#7 0.297 one
+#7 0.304
+#8 exporting to image
+#7 [stage-0 2/2] RUN make
+#7 12.5 ------
+#7 ERROR: executor failed running [/bin/bash -c make]: exit code: 3
+------
+ > [stage-0 2/2] RUN make:
+#7 0.297 one
+------
+executor failed running [/bin/bash -c make]: exit code: 3
+failed to solve: base: not found"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [
+        (
+            True,
+            [
+                "[stage-0 1/2] FROM docker.io/library/base",
+                "[stage-0 2/2] RUN make",
+                "one",
+                "",
+                "------",
+                "executor failed running [/bin/bash -c make]: exit code: 3",
+                "failed to solve: base: not found",
+            ],
+        ),
+        (False, ["one", "", "------", "failed to solve: base: not found"]),
+    ],
+)
+def test_readable(*, steps: bool, shown: list[str]) -> None:
+    """Of BuildKit's progress, what programs print is kept, and the steps for those who wrote them."""
+    readable = Readable(steps=steps)
+    lines = [readable.line(line) for line in PROGRESS.split(b"\n")]
+    assert [line.decode() for line in lines if line is not None] == shown
+
+
+class Files:
+    """A log and its copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self.copy = folder / "log", folder / "output"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.numbers = [os.open(path, flags, 0o600) for path in (self.log, self.copy)]
+
+    def output(self, limit: int = 1000, progress: str = "raw") -> Output:
+        """Give an output that writes them."""
+        return Output(self.numbers[0], self.numbers[1], limit, progress)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Files]:
+    """A log and its copy, closed afterwards."""
+    made = Files(tmp_path)
+    yield made
+    for number in made.numbers:
+        os.close(number)
+
+
+def test_output_goes_to_log_and_copy(files: Files) -> None:
+    """Whole lines are written; a last line without line end is, too."""
+    output = files.output()
+    output.feed(b"one\ntw")
+    assert files.log.read_bytes() == b"one\n"
+    output.feed(b"o\nthree")
+    output.finish()
+    assert files.log.read_bytes() == files.copy.read_bytes() == b"one\ntwo\nthree\n"
+    assert output.tail() == b"one\ntwo\nthree\n"
+
+
+def test_output_beyond_the_limit(files: Files) -> None:
+    """What does not fit is counted and dropped, but for its end."""
+    output = files.output(limit=10)
+    for number in range(1000):
+        output.feed(b"line %d\n" % number)
+    output.finish()
+    text = files.log.read_bytes()
+    assert text.startswith(b"line 0\n[")
+    assert b"bytes of output are not kept" in text
+    assert text.endswith(b"line 999\n")
+    assert output.dropped > 8000
+
+
+def test_tail_is_bounded(files: Files) -> None:
+    """The end that is kept in memory stays small, also when nothing but one endless line comes."""
+    output = files.output(limit=1)
+    for _ in range(40):
+        output.feed(b"x" * 20_000)
+    output.finish()
+    assert len(output.tail()) <= supervisor.TAIL_BYTES
+    assert files.log.stat().st_size < supervisor.TAIL_BYTES
+
+
+def test_output_of_buildkit_is_made_readable(files: Files) -> None:
+    """Lines that say nothing do not even count."""
+    output = files.output(progress="output")
+    output.feed(b"#1 DONE 0.0s\n#2 0.1 hello\n")
+    output.finish()
+    assert files.log.read_bytes() == b"hello\n"
+
+
+def test_full_disk_does_not_end_the_build(tmp_path: Path) -> None:
+    """Output that cannot be written is lost, no more."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    output = Output(full, full, 1000, "raw")
+    output.feed(b"x\n")
+    output.finish()
+    os.close(full)
+    assert output.tail() == b"x\n"
+
+
+def run(files: Files, *command: str, deadline: float = 15.0) -> tuple[int, str]:
+    """Run a program under a supervisor."""
+    output = files.output()
+    made = Supervisor(output, deadline=time.monotonic() + deadline)
+    outcome = made.run(command, dict(os.environ))
+    output.finish()
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "text"),
+    [
+        ("echo out; echo err >&2; exit 3", 3, "out\nerr\n"),
+        ("kill -9 $$", -9, ""),
+        ("exec >/dev/null 2>&1; sleep 0.1; exit 4", 4, ""),
+        ("sleep 60 & echo left", 0, "left\n"),
+    ],
+)
+def test_run(files: Files, script: str, code: int, text: str) -> None:
+    """Exit codes, both outputs, closed outputs, and children that stay behind."""
+    started = time.monotonic()
+    assert run(files, "sh", "-c", script) == (code, "exited")
+    assert files.log.read_text() == text
+    assert time.monotonic() - started < 10
+
+
+def test_what_is_left_in_the_pipe_is_read(files: Files) -> None:
+    """Output that a process wrote just before its end is not lost, though a child keeps the pipe open."""
+    output = files.output()
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, b"the end\n")
+    Supervisor(output, deadline=0.0)._drain(reading)
+    os.close(reading)
+    os.close(writing)
+    assert output.tail() == b"the end\n"
+
+
+def test_absent_program(files: Files) -> None:
+    """A program that is not there is an ordinary failure, in words."""
+    assert run(files, "/no/such/program") == (127, "exited")
+    assert "cannot be started: No such file" in files.log.read_text()
+
+
+def test_deadline(files: Files) -> None:
+    """At the deadline the whole group is asked to end."""
+    assert run(files, "sh", "-c", "sleep 60 & wait", deadline=0.2)[1] == "timeout"
+
+
+def test_deadline_of_the_stubborn(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not end when asked is killed."""
+    monkeypatch.setattr(supervisor, "GRACE", 0.3)
+    script = "trap '' TERM; while :; do sleep 0.05; done"
+    assert run(files, "sh", "-c", script, deadline=0.2) == (-9, "timeout")
+
+
+def test_lock(tmp_path: Path) -> None:
+    """One supervisor per folder."""
+    lock = hold(str(tmp_path))
+    assert lock is not None
+    assert hold(str(tmp_path)) is None
+    os.close(lock)
+
+
+def write_job(folder: Path, *command: str) -> None:
+    """Ask for a job."""
+    body = {
+        "command": command,
+        "environment": {"WHO": "me"},
+        "log": str(folder / "log"),
+        "limit": 1000,
+        "timeout": 15.0,
+        "progress": "raw",
+    }
+    supervisor.write_whole(str(folder), "job.json", body)
+
+
+@pytest.fixture
+def kept_signals() -> Iterator[None]:
+    """Put this process's signal handlers back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_main(tmp_path: Path, kept_signals: None) -> None:
+    """A job's outcome is in its folder."""
+    write_job(tmp_path, "sh", "-c", "echo hello $WHO; exit 5")
+    assert main(str(tmp_path)) == 0
+    body = json.loads((tmp_path / "result.json").read_text())
+    assert body == {"code": 5, "reason": "exited", "tail": "hello me\n"}
+    assert (tmp_path / "log").read_text() == "hello me\n"
+    assert json.loads((tmp_path / "running.json").read_text()) == {"pid": os.getpid()}
+
+
+def test_main_ends_on_a_signal(tmp_path: Path, kept_signals: None) -> None:
+    """SIGTERM ends the job, and the outcome says so."""
+    write_job(tmp_path, "sleep", "60")
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    assert main(str(tmp_path)) == 0
+    timer.join()
+    assert json.loads((tmp_path / "result.json").read_text())["reason"] == "ended"
+
+
+def test_main_of_a_folder_that_is_taken(tmp_path: Path) -> None:
+    """A second supervisor leaves the folder alone."""
+    lock = hold(str(tmp_path))
+    assert main(str(tmp_path)) == 75
+    assert lock is not None
+    os.close(lock)
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    """It runs without this package and without site-packages."""
+    write_job(tmp_path, "true")
+    command = [sys.executable, "-I", "-S", supervisor.__file__, str(tmp_path)]
+    assert subprocess.run(command, check=False, cwd="/").returncode == 0
+    assert json.loads((tmp_path / "result.json").read_text())["code"] == 0
