@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from binderlet.clients.docker import DockerClient, open_docker
+from binderlet.config.schema import EngineSettings
 from support.engine_harness import Harness, fake_harness, real_harness
 from support.engines import EngineApi, docker_socket, podman_service
+from support.scripted_engine import ScriptedEngine, scripted_engine
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +21,9 @@ def docker_api() -> EngineApi:
 
 
 @pytest.fixture(scope="session")
-def podman_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineApi]:
+def podman_api() -> Iterator[EngineApi]:
     """A Podman of our own."""
-    with podman_service(tmp_path_factory.mktemp("podman")) as api:
+    with podman_service() as api:
         yield api
 
 
@@ -41,3 +45,17 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
         return
     async with real_harness(request.getfixturevalue(f"{request.param}_api")) as real:
         yield real
+
+
+@pytest.fixture
+async def scripted(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
+    """An engine that answers by script."""
+    async with scripted_engine(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def client(scripted: ScriptedEngine) -> AsyncIterator[DockerClient]:
+    """A client that is open to it."""
+    async with await open_docker(EngineSettings(socket=str(scripted.socket_path))) as opened:
+        yield opened

@@ -158,10 +158,12 @@ def tiny_image(api: EngineApi) -> str:
 
 
 @contextlib.contextmanager
-def podman_service(folder: Path) -> Iterator[EngineApi]:
-    """Run a Podman of our own, with its images and networks under ``folder``, or skip the test."""
+def podman_service() -> Iterator[EngineApi]:
+    """Run a Podman of our own, with its images in a folder of its own, or skip the test."""
     if shutil.which("podman") is None or os.geteuid() != 0:
         pytest.skip("Podman is not installed, or this is not root")
+    # Not below pytest's own folder, whose cleaning would stumble over a mount that stayed.
+    folder = Path(tempfile.mkdtemp(prefix="binderlet-podman-"))
     path = folder / "podman.sock"
     command = [
         "podman",
@@ -169,7 +171,10 @@ def podman_service(folder: Path) -> Iterator[EngineApi]:
         *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
         *("system", "service", "--time", "0", f"unix://{path}"),
     ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process,
+    ):
         try:
             while not path.is_socket():
                 if process.poll() is not None:
@@ -179,10 +184,23 @@ def podman_service(folder: Path) -> Iterator[EngineApi]:
         finally:
             process.terminate()
             process.wait()
-            _unmount_below(folder)
+            _clear(folder)
 
 
-def _unmount_below(folder: Path) -> None:
+def _clear(folder: Path) -> None:
+    """Remove Podman's folder, once the helpers that it starts for each ended container have ended too."""
+    deadline = time.monotonic() + 15
+    while _is_named_by_a_process(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_named_by_a_process(folder: Path) -> bool:
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in process.read_bytes():
+                return True
+    return False

@@ -50,7 +50,8 @@ class ScriptedEngine:
             return web.Response(status=status, body=said)
         if said is None:
             return web.Response(status=status)
-        return web.json_response(said, status=status, content_type="application/json")
+        # Engines say nothing of a charset, and aiodocker would not know JSON by such a type.
+        return web.Response(status=status, body=json.dumps(said).encode(), content_type="application/json")
 
 
 @asynccontextmanager
