@@ -206,6 +206,7 @@ class Service:
         step("Starting HAProxy")
         await self.router.prepare()
         step("Looking for what an earlier run left")
+        self.keep_record()
         await self._take_over()
         step("Starting the control plane")
         await self._listen()
@@ -264,13 +265,16 @@ class Service:
         for server in self._servers:
             server.start(self.tasks)
 
-    def _start_loops(self) -> None:
+    def keep_record(self) -> None:
+        """Put what happens on record: metrics, history, archive."""
         self.bus.listen(self.metrics.listen)
         self.bus.listen(self._history.listen)
         self.tasks.start(self._history.run(), name="history")
         if self.settings.events.archive:
             self.bus.listen(self._archive.listen)
             self.tasks.start(self._archive.run(), name="archive")
+
+    def _start_loops(self) -> None:
         self._sessions_tasks.start(self.sessions.run(), name="watch sessions")
         self._sessions_tasks.start(self._keeper.run(), name="keeper")
         self.tasks.start(self._vitals.run(), name="vitals")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from itertools import islice
 
 from binderlet.launch.machine import Recover
 from binderlet.launch.request import LaunchRequest
@@ -15,6 +16,8 @@ KEPT_SECONDS = 300.0
 """How long a launch that has ended can still be replayed."""
 KEPT_LAUNCHES = 5000
 """How many launches that have ended are kept at most."""
+OLDEST = 16
+"""How many are looked at each time: more than come, so that the book shrinks."""
 
 
 class LaunchBook:
@@ -59,7 +62,7 @@ class LaunchBook:
     def _forget_old(self) -> None:
         """Drop launches that ended long ago; the oldest come first, so this stops at the first to keep."""
         now = self._parts.clock()
-        for launch_id, launch in list(zip(self._launches, self._launches.values(), strict=True))[:64]:
+        for launch_id, launch in list(islice(self._launches.items(), OLDEST)):
             if not launch.ended_at:
                 continue
             if now - launch.ended_at < KEPT_SECONDS and len(self._launches) <= KEPT_LAUNCHES:
