@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
 import pytest
-from support.routers import running_haproxy
-from support.upstreams import free_port, upstream
+from yarl import URL
 
 from binderlet.errors import RouterUnavailable
 from binderlet.model import Route
 from binderlet.router.base import Router
 from binderlet.router.inprocess import InProcessRouter
+from support.routers import folder_for_sockets, running_haproxy
+from support.upstreams import free_port, upstream
 
 
 class RouterOnPort(Router, Protocol):
@@ -34,10 +36,17 @@ async def _inprocess() -> AsyncIterator[InProcessRouter]:
         await router.shutdown()
 
 
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state folder whose path is short enough for sockets."""
+    with folder_for_sockets() as folder:
+        yield folder
+
+
 @pytest.fixture(params=["inprocess", pytest.param("haproxy", marks=pytest.mark.haproxy)])
-async def router(request: pytest.FixtureRequest) -> AsyncIterator[RouterOnPort]:
+async def router(request: pytest.FixtureRequest, state: Path) -> AsyncIterator[RouterOnPort]:
     """Each implementation, prepared."""
-    async with _inprocess() if request.param == "inprocess" else running_haproxy() as made:
+    async with _inprocess() if request.param == "inprocess" else running_haproxy(state) as made:
         yield made
 
 
@@ -113,7 +122,7 @@ async def test_unknown_session_is_refused(router: RouterOnPort, http: aiohttp.Cl
     async with upstream() as up:
         await router.add(Route("s", up.address))
         target = url(router, path)
-        async with http.get(aiohttp.client.URL(target, encoded=True), allow_redirects=False) as reply:
+        async with http.get(URL(target, encoded=True), allow_redirects=False) as reply:
             assert reply.status == 424
             assert reply.headers["Access-Control-Allow-Origin"] == "*"
             assert reply.headers["Cache-Control"] == "no-store"
@@ -133,7 +142,7 @@ async def test_missing_slash_is_added(router: RouterOnPort, http: aiohttp.Client
     """``/user/<id>`` leads to ``/user/<id>/`` and keeps its query."""
     async with upstream() as up:
         await router.add(Route("s", up.address))
-        target = aiohttp.client.URL(url(router, f"/user/s{query}"), encoded=True)
+        target = URL(url(router, f"/user/s{query}"), encoded=True)
         async with http.get(target, allow_redirects=False) as reply:
             assert reply.status == 307
             assert reply.headers["Location"] == f"/user/s/{query}"
@@ -217,7 +226,7 @@ async def test_events_pass_at_once(router: RouterOnPort, http: aiohttp.ClientSes
 )
 async def test_odd_routes_are_refused(router: RouterOnPort, session_id: str, address: str) -> None:
     """What is not a session id and an IPv4 address with a port is a ValueError and changes nothing."""
-    with pytest.raises(ValueError, match="is not|has no port"):
+    with pytest.raises(ValueError, match=r"is not|has no port"):
         await router.add(Route(session_id, address))
     assert await router.routes() == {}
 

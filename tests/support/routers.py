@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
-
-from support.upstreams import free_port
 
 from binderlet.config.schema import ServerSettings
 from binderlet.router.haproxy import HAProxyRouter
+from support.upstreams import free_port
 
 
-def short_folder() -> Path:
-    """Make a folder whose path leaves room for a socket's name."""
-    return Path(tempfile.mkdtemp(prefix="bl-"))
+@contextmanager
+def folder_for_sockets() -> Iterator[Path]:
+    """Make a folder whose path leaves room for a socket's name, and remove it afterwards."""
+    folder = tempfile.mkdtemp(prefix="bl-")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder)
 
 
-def haproxy_router(state: Path, *, port: int = 0, **server: Any) -> HAProxyRouter:
+def haproxy_router(state: Path, *, port: int = 0, **server: str) -> HAProxyRouter:
     """Make a router on a free port of the loopback, not started."""
     settings = ServerSettings(host="127.0.0.1", port=port or free_port(), **server)
     return HAProxyRouter(settings, state, state / "run" / "control.sock")
 
 
 @asynccontextmanager
-async def running_haproxy(state: Path | None = None, **server: Any) -> AsyncIterator[HAProxyRouter]:
+async def running_haproxy(state: Path, *, port: int = 0, **server: str) -> AsyncIterator[HAProxyRouter]:
     """Run HAProxy until the block ends."""
-    folder = state if state is not None else await asyncio.to_thread(short_folder)
-    router = haproxy_router(folder, **server)
+    router = haproxy_router(state, port=port, **server)
     try:
         await router.prepare()
         yield router
     finally:
         await router.shutdown()
-        if state is None:
-            await asyncio.to_thread(shutil.rmtree, folder)

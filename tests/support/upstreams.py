@@ -28,10 +28,12 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream(name: str = "up", *, unix_socket: str = "") -> AsyncIterator[Upstream]:
+async def upstream(name: str = "up", *, unix_socket: str = "", header_limit: int = 8190) -> AsyncIterator[Upstream]:
     """Run a server on a free port, or on a unix socket, until the block ends."""
     app = web.Application(client_max_size=0)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, shutdown_timeout=0.1, max_line_size=header_limit, max_field_size=header_limit
+    )
     here = Upstream(name=name, address=unix_socket)
 
     async def handle(request: web.Request) -> web.StreamResponse:

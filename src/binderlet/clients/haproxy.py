@@ -53,9 +53,7 @@ class HAProxyClient:
             writer.write_eof()
             return (await reader.read()).decode(errors="replace")
         finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            await _hang_up(writer)
 
     async def is_listening(self) -> bool:
         """Whether something takes connections on the socket; a start may mend it if not."""
@@ -65,7 +63,7 @@ class HAProxyClient:
             return False
         except OSError as error:
             raise RouterUnavailable(f"HAProxy's socket {self.socket} cannot be used: {error}.") from error
-        writer.close()
+        await _hang_up(writer)
         return True
 
     async def info(self) -> Mapping[str, str]:
@@ -140,6 +138,12 @@ class HAProxyMaster(HAProxyClient):
     async def worker_table(self, pid: int, name: str) -> Table:
         """Give one worker's stick table; no rows if the worker has just ended."""
         return parse_table(await self.ask(f"@!{pid} show table {word(name)}"))
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def word(text: str) -> str:

@@ -1,6 +1,6 @@
 """HAProxy's configuration as text: pure, so that it can be compared, hashed and read in a test.
 
-All file names in it are relative to the folder that HAProxy is started in, but the control plane's socket.
+All file names in it are relative to the folder that HAProxy is started in, so that odd names of folders do no harm.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Plan:
     host: str
     port: int
     control_socket: str
-    """Absolute path of the unix socket the control plane listens on."""
+    """The unix socket the control plane listens on, relative to HAProxy's folder."""
     pages: ErrorPages
     cors_allow_origin: str = "*"
     secure: bool = False
@@ -144,7 +144,7 @@ frontend visitors
   http-request deny deny_status 400 if {{ path_beg // }}
 
   # We are the edge: what a client says about itself is not passed on.
-  http-request del-header ^(Forwarded|X-Forwarded-.*|X-Real-IP|X-Scheme|Proxy)$ -m reg
+  http-request del-header ^(forwarded|x-forwarded-.*|x-real-ip|x-scheme|proxy)$ -m reg
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto {scheme}
   http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}

@@ -68,8 +68,11 @@ class HAProxyRouter:
             if running == wanted:
                 return
             await self._process.check()
-            if running is not None or await self._process.is_alive():
+            if running is not None:
                 await self._reload(wanted)
+            elif await self._process.retire():
+                log.warning("HAProxy's socket is gone: a new one takes over, the old one keeps its open connections")
+                await self._start(wanted, patience=SWITCH_TIMEOUT)
             else:
                 await self._start(wanted)
 
@@ -126,7 +129,7 @@ class HAProxyRouter:
         plan = config.Plan(
             host=self._server.host,
             port=self._server.port,
-            control_socket=str(self._control_socket),
+            control_socket=os.path.relpath(self._control_socket, self._folder),
             pages=pages,
             cors_allow_origin=self._server.cors_allow_origin,
             secure=self._server.public_url.startswith("https:"),
@@ -155,8 +158,8 @@ class HAProxyRouter:
         self._loaded = True
         await self._file.save()
 
-    async def _start(self, wanted: str) -> None:
-        await self._process.start()
+    async def _start(self, wanted: str, *, patience: float = 0.0) -> None:
+        await self._process.start(patience=patience)
         if not await self._switched_to(wanted):
             raise RouterUnavailable(f"HAProxy started but did not answer within {SWITCH_TIMEOUT:g} s.")
         log.info("HAProxy carries the visitors", port=self._server.port, routes=len(self._file.routes))

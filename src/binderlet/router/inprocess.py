@@ -29,8 +29,7 @@ class InProcessRouter:
     def __init__(self, *, control: str = "", pages: ErrorPages | None = None) -> None:
         self.url_port = 0
         self._control = control
-        self._given = pages
-        self._pages = NO_PAGES
+        self._pages = pages or NO_PAGES
         self._routes: dict[str, str] = {}
         self._traffic: dict[str, Traffic] = {}
         self._server: asyncio.Server | None = None
@@ -41,7 +40,8 @@ class InProcessRouter:
     async def prepare(self) -> None:
         """Listen, on the port of last time if there was one."""
         if self._server is None:
-            self._pages = self._given or await asyncio.to_thread(default_pages)
+            if self._pages is NO_PAGES:
+                self._pages = await asyncio.to_thread(default_pages)
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.url_port, limit=PIECE)
             self.url_port = self._server.sockets[0].getsockname()[1]
 

@@ -24,16 +24,18 @@ import psutil
 import structlog
 
 from binderlet.errors import AddressInUse, BinderletError, MissingProgram, RouterUnavailable
-from binderlet.router.config import MASTER_SOCKET
+from binderlet.router.config import MASTER_SOCKET, SOCKET
 
 log = structlog.get_logger(__name__)
 
+PROGRAM = "haproxy"
 SEARCH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian puts HAProxy, and where a plain user's PATH does not look."""
 START_TIMEOUT = 20.0
 """Seconds for one run of the program until it has forked, on a busy machine."""
 STOP_TIMEOUT = 5.0
 """Seconds between asking HAProxy to end and ending it."""
+TAKEN = "Address already in use"
 NOISE = re.compile(r"^\[(NOTICE|WARNING|ALERT)\]\s+\(\d+\) : ")
 
 
@@ -54,12 +56,12 @@ class HAProxyProcess:
             MissingProgram: HAProxy is not installed.
             RouterUnavailable: it refuses the configuration, in its own words.
         """
-        code, words = await self._run("-c", "-q")
+        code, words = await self._run("-c")
         if code:
             raise RouterUnavailable(f"HAProxy refuses its configuration. It says: {words}")
 
-    async def start(self) -> None:
-        """Start HAProxy in the background and return when it listens.
+    async def start(self, *, patience: float = 0.0) -> None:
+        """Start HAProxy in the background and return when it listens; a taken port may become free for so many seconds.
 
         Raises:
             MissingProgram: HAProxy is not installed.
@@ -67,7 +69,11 @@ class HAProxyProcess:
             RouterUnavailable: it does not start, in its own words.
         """
         arguments = ("-W", "-D", "-S", f"unix@{MASTER_SOCKET},mode,600", "-p", self._pid_file.name)
+        deadline = time.monotonic() + patience
         code, words = await self._run(*arguments)
+        while code and TAKEN in words and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+            code, words = await self._run(*arguments)
         if code:
             raise await asyncio.to_thread(self._start_error, words)
         if words:
@@ -81,16 +87,16 @@ class HAProxyProcess:
         """End HAProxy if it runs, and wait until it has. Idempotent."""
         await asyncio.to_thread(self._end)
 
-    async def is_alive(self) -> bool:
-        """Whether the HAProxy of this folder runs, answering or not."""
-        return await asyncio.to_thread(self._find) is not None
+    async def retire(self) -> bool:
+        """Let the running HAProxy leave the port and end once its open connections have; False if none runs."""
+        return await asyncio.to_thread(self._signal, signal.SIGUSR1)
 
     async def port_holder(self) -> str:
         """Name a program other than ours that listens on the port; empty if there is none to be seen."""
         return await asyncio.to_thread(port_holder, self._port, str(self.config))
 
     async def _run(self, *arguments: str) -> tuple[int, str]:
-        program = await asyncio.to_thread(find_program, "haproxy")
+        program = await asyncio.to_thread(find_program, PROGRAM)
         # A file, not a pipe: the daemon may keep what it got as standard error open for as long as it lives.
         with await asyncio.to_thread(tempfile.TemporaryFile) as said:
             process = await asyncio.create_subprocess_exec(
@@ -114,7 +120,7 @@ class HAProxyProcess:
             return code, own_words(await asyncio.to_thread(_read_from_start, said))
 
     def _start_error(self, words: str) -> BinderletError:
-        if "Address already in use" in words:
+        if TAKEN in words:
             holder = port_holder(self._port, str(self.config)) or "another program"
             return AddressInUse(f"Port {self._port} on {self._host} is taken by {holder}.")
         hint = "Ports below 1024 need root; choose another with server.port."
@@ -122,48 +128,58 @@ class HAProxyProcess:
             f"HAProxy does not start. It says: {words}", hint=hint if "Permission denied" in words else ""
         )
 
-    def _find(self) -> psutil.Process | None:
-        """Find the master by its pid file; a pid that now belongs to something else is not it."""
-        try:
-            found = psutil.Process(int(self._pid_file.read_text(encoding="ascii")))
-            ours = str(self.config) in found.cmdline() and found.status() != psutil.STATUS_ZOMBIE
-        except (FileNotFoundError, ValueError, psutil.Error):
-            return None
-        return found if ours else None
-
     def _signal(self, number: signal.Signals) -> bool:
-        found = self._find()
-        if found is None:
+        """Signal the master of the pid file; a pid that now belongs to something else is not it."""
+        try:
+            master = psutil.Process(int(self._pid_file.read_text(encoding="ascii")))
+        except (FileNotFoundError, ValueError, psutil.Error):
             return False
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.send_signal(number)
-        return True
+        return self._is_ours(master) and _send(master, number)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            named = process.name() == PROGRAM and process.status() != psutil.STATUS_ZOMBIE
+            return named and str(self.config) in process.cmdline()
+        except psutil.Error:
+            return False
 
     def _end(self) -> None:
-        self._signal(signal.SIGTERM)
-        if not self._gone_within(STOP_TIMEOUT):
+        # By command line, not by pid file: one that was retired has none, and a pid file can be lost.
+        ours = [process for process in psutil.process_iter() if self._is_ours(process)]
+        for process in ours:
+            _send(process, signal.SIGTERM)
+        if not self._all_gone(ours):
             log.warning("HAProxy did not end when asked to", seconds=STOP_TIMEOUT)
-            self._signal(signal.SIGKILL)
-            self._gone_within(STOP_TIMEOUT)
-        for name in (self._pid_file.name, MASTER_SOCKET):
+            for process in ours:
+                _send(process, signal.SIGKILL)
+            self._all_gone(ours)
+        for name in (self._pid_file.name, MASTER_SOCKET, SOCKET):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _gone_within(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while self._find() is not None:
+    def _all_gone(self, processes: Sequence[psutil.Process]) -> bool:
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while any(self._is_ours(process) for process in processes):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
         return True
 
 
-def find_program(name: str, search: Sequence[str] = SEARCH) -> str:
+def _send(process: psutil.Process, number: signal.Signals) -> bool:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return False
+    return True
+
+
+def find_program(name: str) -> str:
     """Find a program on PATH or where system programs are.
 
     Raises:
         MissingProgram: it is not installed.
     """
-    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(search))
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(SEARCH))
     if found is None:
         raise MissingProgram(
             f"{name} is not installed, and visitors reach their sessions through it.",

@@ -1,0 +1,108 @@
+"""HAProxy's configuration as text."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from binderlet.router.config import (
+    Plan,
+    bind_address,
+    fingerprint_of,
+    max_connections,
+    quote,
+    render,
+)
+from binderlet.router.error_pages import ErrorPages, default_pages
+
+PLAN = Plan(host="127.0.0.1", port=8585, control_socket="control.sock", pages=default_pages())
+
+
+def test_fingerprint_follows_the_text() -> None:
+    """The same plan gives the same fingerprint; each change, also of a page alone, gives another."""
+    plans = [
+        PLAN,
+        replace(PLAN, port=8586),
+        replace(PLAN, secure=True),
+        replace(PLAN, user="haproxy:haproxy"),
+        replace(PLAN, pages=ErrorPages(gone="x", session_down="y", control_down="z")),
+    ]
+    assert render(PLAN) == render(replace(PLAN))
+    marks = {fingerprint_of(render(plan)) for plan in plans}
+    assert len(marks) == len(plans)
+    assert all(len(mark) == 16 for mark in marks)
+
+
+def test_choices_reach_the_text() -> None:
+    """Each choice of the plan has its line."""
+    text = render(
+        replace(PLAN, host="0.0.0.0", port=80, secure=True, max_connections=77, threads=3, user="nobody:nogroup")
+    )
+    for line in (
+        "bind 0.0.0.0:80",
+        "set-header X-Forwarded-Proto https",
+        "maxconn 77",
+        "nbthread 3",
+        "user nobody",
+        "group nogroup",
+        "server control 'unix@control.sock'",
+    ):
+        assert line in text
+    assert "user " not in render(PLAN).replace("/user", "")
+    assert "X-Forwarded-Proto http\n" in render(PLAN)
+
+
+def test_without_cross_origin_header() -> None:
+    """An empty setting sends no Access-Control-Allow-Origin."""
+    assert "Access-Control-Allow-Origin '*'" in render(PLAN)
+    assert "Access-Control-Allow-Origin" not in render(replace(PLAN, cors_allow_origin=""))
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("0.0.0.0", "0.0.0.0:80"),
+        ("localhost", "localhost:80"),
+        ("::", "[::]:80 v4v6"),
+        ("[::1]", "[::1]:80"),
+        ("2001:db8::1", "[2001:db8::1]:80"),
+    ],
+)
+def test_bind_address(host: str, line: str) -> None:
+    """IPv6 addresses get their brackets, and the any-address takes IPv4 too."""
+    assert bind_address(host, 80) == line
+
+
+@pytest.mark.parametrize(("open_files", "connections"), [(256, 50), (1024, 412), (20000, 8000), (1_000_000, 8000)])
+def test_max_connections(open_files: int, connections: int) -> None:
+    """Two files per connection and some to spare, within reason."""
+    assert max_connections(open_files) == connections
+
+
+def test_quote() -> None:
+    """A single quote inside a quoted word survives."""
+    assert quote("it's") == "'it'\"'\"'s'"
+
+
+@pytest.mark.haproxy
+@pytest.mark.parametrize(
+    "plan",
+    [
+        PLAN,
+        replace(PLAN, host="::", secure=True, cors_allow_origin=""),
+        replace(PLAN, host="::1", cors_allow_origin="https://it's.example"),
+    ],
+)
+def test_haproxy_accepts_it(plan: Plan, tmp_path: Path) -> None:
+    """HAProxy reads the configuration without a warning."""
+    for name, page in plan.pages.by_file().items():
+        (tmp_path / name).write_text(page)
+    (tmp_path / "routes.map").touch()
+    (tmp_path / "haproxy.cfg").write_text(render(plan))
+    done = subprocess.run(
+        ["haproxy", "-c", "-f", "haproxy.cfg"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
