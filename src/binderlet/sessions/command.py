@@ -1,7 +1,7 @@
 """What a session runs: the Jupyter command, its arguments and its environment. Pure.
 
 The token goes through the environment, so that ``ps`` on the machine does not show it. Old servers read their
-arguments under ``NotebookApp``, new ones under ``ServerApp``: a server that we do not know gets both, as with BinderHub.
+arguments under ``NotebookApp``, new ones under ``ServerApp``: an unknown server gets both, as with BinderHub.
 """
 
 from __future__ import annotations

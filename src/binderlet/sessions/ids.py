@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 LONGEST_NAME = 32
 RANDOM_CHARACTERS = 12
 """62 bits: a session's id cannot be guessed."""
+URL_HOST = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
+"""What stands before a URL's path; ``git@host:owner/repo`` has none."""
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -20,8 +22,8 @@ def new_session_id(repo_url: str) -> str:
 
 def repo_name(repo_url: str) -> str:
     """Give the readable part of an id: the repository's path in ``[a-z0-9-]``, at most 32 characters."""
-    parts = urlsplit(repo_url)
-    path = parts.path if parts.scheme else repo_url.rpartition(":")[2]  # git@host:owner/repo.git
+    path = URL_HOST.sub("", repo_url) if URL_HOST.match(repo_url) else repo_url.rpartition(":")[2]
+    path = re.split(r"[?#]", path)[0]
     name = re.sub(r"[^a-z0-9]+", "-", unquote(path).strip("/").removesuffix(".git").lower()).strip("-")
     if len(name) > LONGEST_NAME:
         name = f"{name[:15].rstrip('-')}-{name[-15:].lstrip('-')}"

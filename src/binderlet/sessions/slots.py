@@ -35,6 +35,6 @@ class Slots:
         try:
             yield
         finally:
-            if timer.when() > asyncio.get_running_loop().time() and not timer.cancelled():
+            if timer.when() > asyncio.get_running_loop().time():
                 timer.cancel()
                 self._free.release()

@@ -1,0 +1,139 @@
+"""What counts as use: scripted readings of the router's counters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from binderlet.model import Traffic
+from binderlet.sessions.activity import Activity, is_use
+
+OPEN_TAB = Traffic(websockets=2, requests=40, bytes_in=50_000, bytes_out=900_000)
+
+
+def later(before: Traffic, seconds: float = 30.0, **more: int) -> Traffic:
+    """Give the counters of an open, idle tab some time later, and of what else happened."""
+    pings = int(seconds // 30) * before.websockets
+    rest = Traffic(
+        before.websockets,
+        before.requests + more.get("requests", 0),
+        before.bytes_in + 6 * pings + more.get("bytes_in", 0),
+        before.bytes_out + 2 * pings + more.get("bytes_out", 0),
+    )
+    return replace(rest, websockets=more.get("websockets", rest.websockets))
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds", "used"),
+    [
+        ({}, 30, False),
+        ({}, 600, False),
+        ({"bytes_in": 12, "bytes_out": 4}, 30, False),  # one more ping than there should be
+        ({"websockets": 0, "bytes_in": 16, "bytes_out": 8}, 30, False),  # the tab was closed
+        ({"requests": 1}, 30, True),
+        ({"bytes_in": 394, "bytes_out": 3076}, 30, True),  # one cell
+        ({"bytes_out": 2_000_000}, 30, True),  # a download, or a cell that prints
+        ({"bytes_in": 2_000_000}, 30, True),  # an upload
+    ],
+)
+def test_an_idle_open_tab_is_no_use(what: dict[str, int], seconds: float, used: bool) -> None:  # noqa: FBT001 - a table
+    """Pings do not count, however many; a request, a cell, an upload and a download do."""
+    assert is_use(OPEN_TAB, later(OPEN_TAB, seconds, **what), seconds) is used
+
+
+@given(st.integers(0, 50), st.integers(1, 1000))
+def test_pings_alone_are_never_use(websockets: int, times: int) -> None:
+    """However many tabs are open for however long."""
+    tab = replace(OPEN_TAB, websockets=websockets)
+    assert not is_use(tab, later(tab, 30.0 * times), 30.0 * times)
+
+
+def test_a_session_is_active_when_first_seen_and_then_by_its_traffic() -> None:
+    """The idle time of a new session begins when it is seen first."""
+    activity = Activity.empty(0)
+    activity.observe({}, ["a"], 100)
+    assert activity.last_active == {"a": 100}
+    activity.observe({"a": OPEN_TAB}, ["a"], 130)
+    assert activity.last_active == {"a": 130}
+    tab = OPEN_TAB
+    for minute in range(1, 10):
+        tab = later(tab, 60)
+        activity.observe({"a": tab}, ["a"], 130 + 60 * minute)
+    assert activity.last_active == {"a": 130}
+    activity.observe({"a": later(tab, requests=1)}, ["a"], 900)
+    assert activity.last_active == {"a": 900}
+
+
+def test_a_session_without_any_traffic_goes_idle() -> None:
+    """A session that nobody ever opened has no counters; that is no use."""
+    activity = Activity.empty(0)
+    for now in (0, 30, 60):
+        activity.observe({}, ["a"], now)
+    assert activity.last_active == {"a": 0}
+
+
+def test_after_an_outage_of_the_router_everyone_has_the_whole_time_anew() -> None:
+    """While nobody could get through, nobody became idle."""
+    activity = Activity.empty(0)
+    activity.observe({"a": OPEN_TAB}, ["a", "b"], 0)
+    activity.interrupt()
+    activity.observe({"a": OPEN_TAB}, ["a", "b"], 500)
+    assert activity.last_active == {"a": 500, "b": 500}
+    activity.observe({"a": OPEN_TAB}, ["a", "b"], 530)
+    assert activity.last_active == {"a": 500, "b": 500}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [{}, {"a": Traffic(0, 0, 0, 0)}, {"a": replace(OPEN_TAB, bytes_in=1)}, {"a": replace(OPEN_TAB, bytes_out=1)}],
+)
+def test_counters_that_fell_count_as_an_outage(after: dict[str, Traffic]) -> None:
+    """A data path that began to count anew cannot be compared with what it was."""
+    activity = Activity.empty(0)
+    activity.observe({"a": OPEN_TAB}, ["a", "b"], 0)
+    activity.observe(after, ["a", "b"], 30)
+    assert activity.last_active == {"a": 30, "b": 30}
+
+
+def test_a_session_that_ended_is_no_outage() -> None:
+    """That its counters are gone says nothing about the others."""
+    activity = Activity.empty(0)
+    activity.observe({"a": OPEN_TAB, "b": OPEN_TAB}, ["a", "b"], 0)
+    activity.observe({"b": OPEN_TAB}, ["b"], 30)
+    assert activity.last_active == {"b": 0}
+
+
+def test_use_that_traffic_does_not_show_can_be_told() -> None:
+    """A cell that computes in silence keeps its session."""
+    activity = Activity.empty(0)
+    activity.observe({}, ["a"], 0)
+    activity.touch("a", 50)
+    activity.observe({}, ["a"], 60)
+    assert activity.last_active == {"a": 50}
+
+
+def test_a_restart_forgets_nothing() -> None:
+    """What was known goes through a file and is gone on with."""
+    activity = Activity.empty(0)
+    activity.observe({"a": OPEN_TAB}, ["a"], 0)
+    again = Activity.from_json(json.loads(json.dumps(activity.as_json())))
+    assert again == activity
+    again.observe({"a": later(OPEN_TAB, 600)}, ["a"], 600)
+    assert again.last_active == {"a": 0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 500), st.integers(0, 5000)), min_size=1))
+def test_last_use_never_lies_in_the_future_or_goes_back(steps: list[tuple[int, int, int]]) -> None:
+    """Whatever the counters do."""
+    activity, now, tab = Activity.empty(0), 0.0, OPEN_TAB
+    before = 0.0
+    for requests, bytes_in, bytes_out in steps:
+        now += 30
+        tab = later(tab, requests=requests, bytes_in=bytes_in, bytes_out=bytes_out)
+        activity.observe({"a": tab}, ["a"], now)
+        assert before <= activity.last_active["a"] <= now
+        before = activity.last_active["a"]

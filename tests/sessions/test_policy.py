@@ -1,0 +1,58 @@
+"""Who is culled, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from binderlet.config.schema import CullSettings
+from binderlet.model import Session, SessionState
+from binderlet.sessions.policy import IDLE, TOO_OLD, Cull, decide
+from support.values import SESSION
+
+SETTINGS = CullSettings(idle=600, max_age=21600)
+NOW = 100_000.0
+YOUNG = replace(SESSION, id="young", created_at=NOW - 3600)
+OLD = replace(SESSION, id="old", created_at=NOW - 21600)
+
+
+@pytest.mark.parametrize(
+    ("session", "last_active", "reason"),
+    [
+        (YOUNG, {"young": NOW - 599.9}, None),
+        (YOUNG, {"young": NOW - 600}, IDLE),
+        (YOUNG, {}, None),  # not judged yet, as after a restart: counts as active now
+        (YOUNG, None, None),  # the router is silent: nobody is idle
+        (OLD, {"old": NOW}, TOO_OLD),  # however busy
+        (OLD, {"old": NOW - 9999}, TOO_OLD),
+        (OLD, None, TOO_OLD),  # age needs no router
+        (replace(OLD, created_at=NOW - 21599), {}, None),
+        (replace(OLD, state=SessionState.ENDED), None, None),  # reconciling removes it
+        (replace(YOUNG, state=SessionState.STARTING), {"young": NOW - 600}, IDLE),  # a start that was cut off
+        (replace(YOUNG, created_at=NOW + 500), {"young": NOW + 500}, None),  # the clock was set back
+    ],
+)
+def test_a_session_ends_for_idleness_or_age(
+    session: Session, last_active: dict[str, float] | None, reason: str | None
+) -> None:
+    """Idle time counts from the last use, age from the creation, and what is unknown ends nobody."""
+    expected = [Cull(session.id, reason)] if reason else []
+    assert decide([session], last_active, NOW, SETTINGS) == expected
+
+
+def test_each_session_is_judged_by_itself() -> None:
+    """One idle session among others ends alone, in the order of the list."""
+    sessions = [YOUNG, OLD, replace(YOUNG, id="third")]
+    last_active = {"young": NOW - 700, "third": NOW}
+    assert decide(sessions, last_active, NOW, SETTINGS) == [Cull("young", IDLE), Cull("old", TOO_OLD)]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.floats(0, 2 * NOW)), st.floats(0, 21599))
+def test_nobody_used_within_the_idle_time_is_ended(last_active: dict[str, float], age: float) -> None:
+    """Whatever the numbers, a young session that was used a moment ago or is unknown stays."""
+    sessions = [replace(SESSION, id=name, created_at=NOW - age) for name in "abc"]
+    ended = {cull.session_id for cull in decide(sessions, last_active, NOW, SETTINGS)}
+    assert ended == {name for name, at in last_active.items() if NOW - at >= 600}
