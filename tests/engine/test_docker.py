@@ -17,7 +17,7 @@ from binderlet.clients.docker import DockerClient
 from binderlet.config.schema import EngineSettings
 from binderlet.engine import docker as module
 from binderlet.engine.docker import DockerEngine
-from binderlet.engine.docker_spec import session_labels
+from binderlet.engine.docker_spec import container_name, session_labels
 from binderlet.errors import BinderletError, EngineUnavailable, ImageMissing, LaunchFailed, SessionDied
 from binderlet.model import SessionState
 from support.engine_harness import SPEC, Harness, real_harness
@@ -31,7 +31,7 @@ CREATE, START, INSPECT, DELETE, LOGS = (
     "DELETE containers/c0ffee",
     "GET containers/c0ffee/logs",
 )
-NAMED = f"containers/mine-{SPEC.id}"
+NAMED = f"containers/{container_name('mine', SPEC.id)}"
 LABELS = session_labels(SPEC, "mine")
 GONE: Answer = (404, {"message": "No such container: c0ffee"})
 BROKEN: Answer = (500, {"message": "it broke"})
@@ -63,7 +63,7 @@ async def test_start_takes_three_calls(scripted: ScriptedEngine, engine: DockerE
     session = await engine.start(SPEC)
     assert (session.address, session.engine_id) == ("172.18.0.2:8888", "c0ffee")
     assert scripted.asked() == [CREATE, START, INSPECT]
-    assert scripted.calls[-3][1] == {"name": f"mine-{SPEC.id}"}
+    assert scripted.calls[-3][1] == {"name": container_name("mine", SPEC.id)}
 
 
 @pytest.mark.parametrize(
@@ -287,12 +287,20 @@ async def docker(docker_api: EngineApi) -> AsyncIterator[Harness]:
         yield harness
 
 
-@pytest.mark.docker
-async def test_program_that_does_not_exist(docker: Harness) -> None:
-    """A command that the image does not have is the session's fault, and leaves nothing."""
-    with pytest.raises(SessionDied, match="no-such-program"):
-        await docker.engine.start(replace(SPEC, command=("no-such-program",)))
-    assert await asyncio.to_thread(docker.traces) == 0
+async def test_program_that_does_not_exist(real: Harness) -> None:
+    """A command that the image does not have is the session's fault, and the engine's words name it."""
+    watch = real.engine.watch()
+    try:
+        await real.engine.start(replace(SPEC, command=("no-such-program",)))
+    except SessionDied as error:
+        said = str(error)
+        assert await asyncio.to_thread(real.traces) == 0
+    else:
+        # The init program starts well; it is the one that finds no program.
+        ended = await asyncio.wait_for(anext(watch), 5)
+        assert ended.exit_code == 127
+        said = await real.engine.logs(SPEC.id)
+    assert "no-such-program" in said
 
 
 @pytest.mark.docker

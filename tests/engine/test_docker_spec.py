@@ -66,6 +66,7 @@ RUNNING = Session(
     address="172.18.0.2:8888",
     engine_id="c0ffee",
 )
+NAME = "mine-676268e5bfd899be"
 NETWORKS = {"binderlet": {"IPAddress": "172.18.0.2"}}
 
 
@@ -115,18 +116,22 @@ def test_create_request_with_all_options() -> None:
 
 def test_create_request_for_podman() -> None:
     """Podman gets its limit of processes per user spelt out, and no init program."""
-    request = create_request(SPEC, EngineSettings(), "mine", network="mine-owner-repo-abc", podman=True)
+    request = create_request(SPEC, EngineSettings(), "mine", network=NAME, podman=True)
     ulimits = [
         {"Name": "nofile", "Soft": 4096, "Hard": 16384},
         {"Name": "core", "Soft": 0, "Hard": 0},
         {"Name": "nproc", "Soft": 32768, "Hard": 32768},
     ]
-    assert request == create_body({"NetworkMode": "mine-owner-repo-abc", "Init": False, "Ulimits": ulimits})
+    assert request == create_body({"NetworkMode": NAME, "Init": False, "Ulimits": ulimits})
 
 
-def test_names() -> None:
-    """A container's name says whose it is."""
-    assert container_name("mine", "owner-repo-abc") == "mine-owner-repo-abc"
+def test_container_name() -> None:
+    """A container's name says whose it is, is the same each time, and does not tell the session's id."""
+    assert container_name("mine", "owner-repo-abc") == NAME
+
+
+def test_labels() -> None:
+    """All of a session is in its labels."""
     assert session_labels(SPEC, "mine") == LABELS
 
 
@@ -148,7 +153,7 @@ def test_network_request() -> None:
 def test_session_network_request() -> None:
     """Podman's network of one session is kept apart from all others and says whose it is."""
     assert session_network_request("mine", "owner-repo-abc") == {
-        "Name": "mine-owner-repo-abc",
+        "Name": NAME,
         "Driver": "bridge",
         "Options": {"isolate": "true"},
         "Labels": {"binderlet.instance": "mine", "binderlet.session": "owner-repo-abc"},

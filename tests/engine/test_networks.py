@@ -6,12 +6,14 @@ import pytest
 
 from binderlet.clients.docker import DockerClient
 from binderlet.config.schema import EngineSettings
+from binderlet.engine.docker_spec import container_name
 from binderlet.engine.networks import NetworkPerSession, SharedNetwork, networks_for
 from binderlet.errors import ConfigError, EngineUnavailable, LaunchFailed
 from support.scripted_engine import ScriptedEngine
 
 GOOD = {"Driver": "bridge", "Options": {"com.docker.network.bridge.enable_icc": "false"}}
 ABSENT = (404, {"message": "network binderlet not found"})
+A, GONE = container_name("mine", "a"), container_name("mine", "gone")
 BROKEN = (500, {"message": "it broke"})
 
 
@@ -85,17 +87,17 @@ async def test_shared_network_is_joined_and_left_without_a_call(
 async def test_each_session_joins_its_own(scripted: ScriptedEngine, single: NetworkPerSession) -> None:
     """On Podman a network is made for a session and removed after it; a second removal finds nothing."""
     scripted.answer("POST networks/create", (201, {"Id": "1"}))
-    scripted.answer("DELETE networks/mine-a", (204, None), ABSENT)
-    assert await single.join("a") == "mine-a"
+    scripted.answer(f"DELETE networks/{A}", (204, None), ABSENT)
+    assert await single.join("a") == A
     await single.leave("a")
     await single.leave("a")
-    assert scripted.asked() == ["POST networks/create", "DELETE networks/mine-a", "DELETE networks/mine-a"]
+    assert scripted.asked() == ["POST networks/create", f"DELETE networks/{A}", f"DELETE networks/{A}"]
 
 
 async def test_refusals_are_told(scripted: ScriptedEngine, single: NetworkPerSession) -> None:
     """A name that is taken refuses the launch; a removal that fails is not silent."""
     scripted.answer("POST networks/create", (409, {"message": "network already exists"}))
-    scripted.answer("DELETE networks/mine-a", BROKEN)
+    scripted.answer(f"DELETE networks/{A}", BROKEN)
     with pytest.raises(LaunchFailed, match="already exists"):
         await single.join("a")
     with pytest.raises(EngineUnavailable, match="it broke"):
@@ -105,13 +107,16 @@ async def test_refusals_are_told(scripted: ScriptedEngine, single: NetworkPerSes
 async def test_leftover_networks_are_removed(scripted: ScriptedEngine, single: NetworkPerSession) -> None:
     """Networks of sessions that are gone are removed; those of sessions that run or start are kept."""
     scripted.answer("POST networks/create", (201, {"Id": "1"}))
-    scripted.answer("DELETE networks/mine-gone", (204, None))
+    scripted.answer(f"DELETE networks/{GONE}", (204, None))
     await single.join("starting")
     networks = [
-        *({"Name": f"mine-{name}", "Labels": {"binderlet.session": name}} for name in ("gone", "running", "starting")),
+        *(
+            {"Name": container_name("mine", name), "Labels": {"binderlet.session": name}}
+            for name in ("gone", "running", "starting")
+        ),
         {"Name": "podman", "Labels": None},
     ]
     scripted.answer("GET networks", (200, networks))
     scripted.answer("GET containers/json", (200, [{"Labels": {"binderlet.session": "running"}}]))
     await single.prepare()
-    assert [call for call in scripted.asked() if call.startswith("DELETE")] == ["DELETE networks/mine-gone"]
+    assert [call for call in scripted.asked() if call.startswith("DELETE")] == [f"DELETE networks/{GONE}"]

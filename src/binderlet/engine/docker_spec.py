@@ -14,6 +14,7 @@ Every session gets the same container, whatever its image says:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -55,8 +56,11 @@ SESSION_STATES = {
 
 
 def container_name(instance: str, session_id: str) -> str:
-    """Give the name that a person sees in ``docker ps``."""
-    return f"{instance}-{session_id}"
+    """Give the name that a person sees in ``docker ps``; the id is in the labels.
+
+    Not the id itself: Docker's name server tells any session the names of all containers on its network.
+    """
+    return f"{instance}-{hashlib.sha256(session_id.encode()).hexdigest()[:16]}"
 
 
 def session_labels(spec: SessionSpec, instance: str) -> dict[str, str]:
