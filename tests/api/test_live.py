@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from binderlet.api.routes import create_app
-from binderlet.model import Phase
 from support.fake_book import nothing
 from support.live import Live, served
 from support.services import Stage
@@ -55,7 +54,8 @@ def test_a_viewer_that_leaves_is_forgotten(live: Live) -> None:
         first = live.launch(1)
         with connect(live) as staying:
             second = live.launch(2)
-            live.do(lambda: [launch.say(Phase.WAITING, "hello\n") for launch in (first, second)])
+            live.do(lambda: first.flood(1, "hello"))
+            live.do(lambda: second.flood(1, "hello"))
             read_until(leaving, b"hello")
             read_until(staying, b"hello")
             leaving.close()
@@ -71,7 +71,7 @@ def test_a_slow_reader_costs_little(live: Live) -> None:
     """Of 20 MB only what the sockets hold is made while a viewer does not read; then it gets all of it."""
     with connect(live) as client:
         launch = live.launch(1)
-        live.do(lambda: [launch.say(Phase.BUILDING, f"{number} {'x' * 10_000}\n") for number in range(2000)])
+        live.do(lambda: launch.flood(2000, "x" * 10_000))
         time.sleep(0.5)
         made = sum("data" in event.__dict__ for event in launch.story.events)
         assert 0 < made < 1200, made

@@ -114,6 +114,19 @@ def test_the_form_makes_links_and_badges(page: Page, live: Live) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == badge
 
 
+def test_copying_works_without_https(page: Page, live: Live) -> None:
+    """Where the browser hides its clipboard from plain pages, the older way is used and focus stays."""
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto(live.url)
+    page.locator("#repo").fill("owner/repo")
+    page.get_by_role("button", name="Copy Link").click()
+    expect(page.locator("#copied")).to_have_text("Copied the Link.")
+    expect(page.get_by_role("button", name="Copy Link")).to_be_focused()
+    page.locator("#path").focus()
+    page.keyboard.press("Control+V")
+    expect(page.locator("#path")).to_have_value(f"{live.url}/v2/gh/owner/repo/HEAD")
+
+
 def test_the_form_by_keyboard_alone(page: Page, live: Live) -> None:
     """Tab and Enter are enough: the first stop skips to the content, an empty form says what is missing."""
     page.goto(live.url)
@@ -296,7 +309,7 @@ def test_a_long_log_stays_light(page: Page, live: Live) -> None:
     """Of a flood of lines the last 5,000 are kept, and the view stays at its end."""
     follow(page, live)
     launch = live.launch(1)
-    live.do(lambda: [launch.say(Phase.BUILDING, f"line {number}\n") for number in range(7000)])
+    live.do(lambda: launch.flood(7000))
     log = page.get_by_role("log")
     expect(log.locator("div").last).to_have_text("line 6999")
     assert log.locator("div").count() == 5000

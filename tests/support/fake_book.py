@@ -24,6 +24,11 @@ class FakeLaunch:
         """Add an event."""
         self.story.add(LaunchEvent(phase, message, fields))
 
+    def flood(self, count: int, line: str = "line") -> None:
+        """Add many lines of a build at once, each with its number."""
+        for number in range(count):
+            self.say(Phase.BUILDING, f"{line} {number}\n")
+
     def ready(self, url: str = "http://binder.test/user/s1/") -> None:
         """Add ``ready`` and end."""
         self.say(Phase.READY, f"server running at {url}\n", url=url, token="t0ken")

@@ -29,7 +29,12 @@ class Live:
     def do(self, work: Callable[[], object]) -> None:
         """Run something on the service's loop and wait until it is done."""
         done = threading.Event()
-        self.loop.call_soon_threadsafe(lambda: (work(), done.set()))
+
+        def run() -> None:
+            work()
+            done.set()
+
+        self.loop.call_soon_threadsafe(run)
         assert done.wait(5)
 
     def launch(self, number: int) -> FakeLaunch:

@@ -1,3 +1,4 @@
+import { copyFrom } from "./copy.js";
 import { isValidSpec, makeBadges, makeLink, makeSpec, readAddress } from "./links.js";
 
 const { repoProviders: providers, badgeBaseUrl } = window.pageConfig;
@@ -54,17 +55,9 @@ function spread() {
 }
 
 async function copy(button) {
-  const source = $(button.dataset.copy);
-  try {
-    await navigator.clipboard.writeText(source.value);
-  } catch { // no permission, or not a secure page
-    source.select();
-    document.execCommand("copy");
-    button.focus();
-  }
-  $("copied").textContent = `Copied the ${button.getAttribute("aria-label").replace("Copy ", "")}.`;
-  button.textContent = "Copied";
-  setTimeout(() => { button.textContent = "Copy"; }, 1600);
+  const name = button.getAttribute("aria-label").replace("Copy ", "");
+  const done = await copyFrom(button, $(button.dataset.copy).value);
+  $("copied").textContent = done ? `Copied the ${name}.` : `The browser does not let the ${name} be copied.`;
 }
 
 $("form").addEventListener("input", (event) => {

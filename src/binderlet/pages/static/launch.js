@@ -1,3 +1,4 @@
+import { copyFrom } from "./copy.js";
 import { sessionUrl } from "./links.js";
 import { Terminal } from "./terminal.js";
 
@@ -99,10 +100,6 @@ function stop(state) {
 }
 
 $("retry").addEventListener("click", () => location.reload()); // a reload brings a fresh build token
-$("copy-log").addEventListener("click", async (event) => {
-  await navigator.clipboard?.writeText(terminal.content());
-  event.target.textContent = "Copied";
-  setTimeout(() => { event.target.textContent = "Copy"; }, 1600);
-});
+$("copy-log").addEventListener("click", () => copyFrom($("copy-log"), terminal.content()));
 window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 begin();
