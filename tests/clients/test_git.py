@@ -200,8 +200,22 @@ async def test_lfs_absent(tmp_path: Path) -> None:
     assert not await without.has_lfs()
 
 
-async def test_ended_meanwhile(tmp_path: Path) -> None:
-    """Ending a process that has just ended is no error."""
-    program = script(tmp_path, "exec >&- 2>&-; sleep 0.2")
-    git = Git(protocols=HTTP, environment=os.environ, program=program)
-    assert await git.run(about="x") == b""
+async def test_cancelling_when_only_a_child_is_left(tmp_path: Path) -> None:
+    """A child that outlives git and holds its output ends too."""
+    program = script(tmp_path, f"sleep 60 & echo $! > {tmp_path}/pid")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await Git(protocols=HTTP, environment=os.environ, program=program).run(about="x")
+    child = int(await asyncio.to_thread((tmp_path / "pid").read_text))
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_failing_log_ends_the_command(tmp_path: Path) -> None:
+    """An error of the one who listens ends the command, and comes out as it is."""
+    program = script(tmp_path, "echo hello >&2")
+
+    def fail(line: str) -> None:
+        raise LookupError(line)
+
+    with pytest.raises(LookupError, match="hello"):
+        await Git(protocols=HTTP, environment=os.environ, program=program).run(about="x", log=fail)

@@ -133,10 +133,11 @@ class Git:
         lines = _Lines(log)
         output = bytearray()
         try:
-            stopped, _ = await asyncio.gather(_consume(process, output, enough), _listen(process, lines))
+            stopped = await _read(process, output, enough, lines)
             await process.wait()
-        finally:
+        except BaseException:
             await _end(process)
+            raise
         if process.returncode and not stopped:
             raise error_from(lines.kept.decode(errors="replace"), about)
         return bytes(output)
@@ -181,18 +182,35 @@ class Git:
         return True
 
 
+async def _read(
+    process: asyncio.subprocess.Process,
+    output: bytearray,
+    enough: Callable[[bytes], bool] | None,
+    lines: _Lines,
+) -> bool:
+    """Read both pipes to their ends; returns whether there was enough. An error of a listener comes out as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            consuming = group.create_task(_consume(process, output, enough), name="git's output")
+            group.create_task(_listen(process, lines), name="git's words")
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return consuming.result()
+
+
 async def _consume(
     process: asyncio.subprocess.Process, output: bytearray, enough: Callable[[bytes], bool] | None
 ) -> bool:
     """Read standard output to its end, or until there is enough; returns whether there was."""
     stream = cast("asyncio.StreamReader", process.stdout)
+    stopped = False
     while chunk := await stream.read(_CHUNK):
         if enough is None:
             output += chunk
-        elif enough(chunk):
+        elif not stopped and enough(chunk):
+            stopped = True  # what is left in the pipe must still be read, or it stays open
             _signal(process, signal.SIGKILL)
-            return True
-    return False
+    return stopped
 
 
 async def _listen(process: asyncio.subprocess.Process, lines: _Lines) -> None:
@@ -205,17 +223,21 @@ async def _listen(process: asyncio.subprocess.Process, lines: _Lines) -> None:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the whole process group; politely at first, because git then removes its temporary files."""
-    if process.returncode is not None:
-        return
     _signal(process, signal.SIGTERM)
     try:
-        async with asyncio.timeout(_TERM_TIME):
-            await process.wait()
-    except TimeoutError:
-        logger.warning("git did not end when asked to", pid=process.pid)
+        await _drain(process)
     finally:
         _signal(process, signal.SIGKILL)
-        await process.wait()
+        await _drain(process)
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """Wait until the process has ended and its pipes were read to their end, without which they stay open."""
+    try:
+        async with asyncio.timeout(_TERM_TIME):
+            await process.communicate()
+    except TimeoutError:
+        logger.warning("git still runs though it was told to end", pid=process.pid)
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
