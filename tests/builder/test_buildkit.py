@@ -83,6 +83,7 @@ async def test_content_alone_runs_no_installer(workshop: Workshop) -> None:
     started = time.monotonic()
     image = await workshop.build(log)
     assert time.monotonic() - started < 3
+    assert await workshop.builder.build(replace(workshop.request(), image=image.name), log) == image
     text = await workshop.read(log)
     assert "has been built before" in text
     assert "Using Python" not in text
@@ -135,7 +136,7 @@ async def test_local_package_and_latin_1(workshop: Workshop) -> None:
     write(
         workshop,
         {
-            "pyproject.toml": "[project]\nname='own'\nversion='1'\n"
+            "pyproject.toml": "[project]\nname='own'\nversion='1'\ndescription='Own.'\n"
             "[build-system]\nrequires=['flit_core']\nbuild-backend='flit_core.buildapi'\n",
             "own/__init__.py": "'''Own.'''\n__version__ = '1'\n",
         },

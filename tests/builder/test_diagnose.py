@@ -97,6 +97,7 @@ DOCKERFILE = Plan(Kind.DOCKERFILE, dockerfile="binder/Dockerfile")
         ),
         (PYTHON, "ERROR: No matching distribution found for x==9", BadRepository, "no package fits x==9"),
         (PYTHON, "ERROR: Failed to build 'lxml'\n", BuildFailed, "building the package lxml failed"),
+        (PYTHON, "error: Failed to build `own @ file:///home`\n", BuildFailed, "building the package own failed"),
         (PYTHON, "write /x: no space left on device", DiskFull, "disk of this service is full"),
         (PYTHON, "Cannot connect to the Docker daemon at unix:///x", EngineUnavailable, "engine went away"),
         (PYTHON, "something else", BuildFailed, "exit code 3"),

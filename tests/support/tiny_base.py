@@ -79,7 +79,8 @@ def docker(program: str, *arguments: str, check: bool = True, stdin: bytes | Non
 def make_tiny_base(tools: Toolchain, name: str) -> TinyBase:
     """Import the stand-in under a name; the caller removes it."""
     path = f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin"
-    changes = [f"ENV PATH={path} HOME={HOME} NB_USER={USER}", f"USER {USER}", f"WORKDIR {HOME}"]
+    environment = {"PATH": path, "HOME": HOME, "NB_USER": USER}
+    changes = [*(f"ENV {key}={value}" for key, value in environment.items()), f"USER {USER}", f"WORKDIR {HOME}"]
     arguments = [word for change in changes for word in ("--change", change)]
     image = docker(tools.program, "import", *arguments, "-", name, stdin=_archive()).strip()
     return TinyBase(name, image)
@@ -90,13 +91,17 @@ def _archive() -> bytes:
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
         stdlib = Path(sys.base_prefix) / "lib" / f"python{TinyBase.python}"
         interpreter = Path(sys.executable).resolve()
-        uv = Path(sys.executable).with_name("uv")
+        beside = Path(sys.executable).with_name("uv")
+        uv = beside if beside.exists() else Path(shutil.which("uv") or "uv")
         programs = {Path(shutil.which(name) or name): f"bin/{name}" for name in PROGRAMS}
-        programs |= {Path(shutil.which("bash") or ""): "bin/bash", interpreter: str(interpreter)[1:]}
+        programs |= {
+            Path(shutil.which("bash") or ""): "bin/bash",
+            interpreter: str(interpreter)[1:],
+            uv: "usr/local/bin/uv",
+        }
         _add_text(archive, "bin/sh", '#!/bin/bash\nexec /bin/bash "$@"\n', 0o755)
         for source, target in programs.items():
             archive.add(source, target, filter=_plain)
-        archive.add(uv if uv.exists() else shutil.which("uv") or "uv", "usr/local/bin/uv", filter=_plain)
         archive.add(stdlib, str(stdlib)[1:], filter=_plain)
         extensions = [path for path in (stdlib / "lib-dynload").glob("*.so") if "tkinter" not in path.name]
         for library in _libraries([*programs, *extensions]):

@@ -45,7 +45,7 @@ PIP_NO_MATCH = re.compile(
 )
 PIP_CONFLICT = re.compile(r"(?m)^ERROR: (Cannot install .+)$")
 PIP_BUILD = re.compile(
-    r"(?:Failed to build|Could not build wheels for|Getting requirements to build wheel.*) ['\"]?([A-Za-z0-9._-]+)"
+    r"(?:Failed to build|Could not build wheels for|Getting requirements to build wheel.*) ['\"`]?([A-Za-z0-9._-]+)"
 )
 DNS_HINT = (
     "Is this machine connected? Behind a proxy set network.http_proxy and network.https_proxy; with a package index"
