@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from binderlet.errors import RouterUnavailable
 from binderlet.model import Route
 from binderlet.router.error_pages import ErrorPages
 from binderlet.router.inprocess import InProcessRouter
@@ -21,6 +22,63 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A client for the test."""
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture
+async def router() -> AsyncIterator[InProcessRouter]:
+    """A running router."""
+    made = InProcessRouter(pages=PAGES)
+    await made.prepare()
+    yield made
+    await made.shutdown()
+
+
+async def test_routes_and_counters(router: InProcessRouter, http: aiohttp.ClientSession) -> None:
+    """A session's requests and WebSockets pass and are counted; other ids, odd paths and dead sessions are told."""
+    base = f"http://127.0.0.1:{router.url_port}"
+    async with upstream() as up:
+        await router.add(Route("s", up.address))
+        await router.add(Route("dead", f"127.0.0.1:{free_port()}"))
+        async with http.ws_connect(f"{base}/user/s/ws") as channel:
+            await channel.send_str("x")
+            assert (await channel.receive(timeout=5)).data == "x"
+            assert (await router.traffic())["s"].websockets == 1
+        for path, status in {"/user/no/": 424, "//user/s/": 400, "/user/s": 307, "/user/dead/": 503, "/": 503}.items():
+            async with http.get(base + path, allow_redirects=False) as reply:
+                assert reply.status == status
+        assert (await router.traffic())["s"].requests == 1
+        await router.remove("s")
+        assert (await router.traffic()).keys() == set()
+        assert list(await router.routes()) == ["dead"]
+
+
+async def test_life() -> None:
+    """It has pages of its own, may be prepared and ended twice, and says so when it does not run."""
+    router = InProcessRouter()
+    await router.prepare()
+    await router.prepare()
+    assert "Binder not found" in router._pages.gone
+    assert await router.ping()
+    await router.shutdown()
+    await router.shutdown()
+    await router.close()
+    with pytest.raises(RouterUnavailable):
+        await router.ping()
+
+
+async def test_request_without_an_end(router: InProcessRouter) -> None:
+    """A route removed in the middle is not counted any more, and two open connections end together."""
+    async with upstream() as up:
+        await router.add(Route("s", up.address))
+        streams = [await asyncio.open_connection("127.0.0.1", router.url_port) for _ in range(2)]
+        for reader, writer in streams:
+            writer.write(b"GET /user/s/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        await router.remove("s")
+        assert await router.traffic() == {}
+        for _, writer in streams:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_control_plane(http: aiohttp.ClientSession) -> None:

@@ -96,6 +96,7 @@ class TestWithHAProxy:
             haproxy = make(folder, taken.getsockname()[1])
             with pytest.raises(AddressInUse, match=rf"process {os.getpid()}"):
                 await haproxy.start(patience=0.2)
+            assert str(os.getpid()) in await haproxy.port_holder()
         try:
             await haproxy.start(patience=0.2)
         finally:

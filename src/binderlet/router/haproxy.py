@@ -37,17 +37,24 @@ class HAProxyRouter:
     """A ``Router``; ``tests/router/test_contract.py`` has its promises.
 
     ``server`` says where to listen, ``state`` is the folder in which ``run/`` is made, and ``control_socket`` is where
-    the control plane answers what is not a session's.
+    the control plane answers what is not a session's. ``title`` names the service on the error pages; ``pages`` are
+    other pages altogether.
     """
 
     def __init__(
-        self, server: ServerSettings, state: Path, control_socket: Path, *, pages: ErrorPages | None = None
+        self,
+        server: ServerSettings,
+        state: Path,
+        control_socket: Path,
+        *,
+        title: str = "binderlet",
+        pages: ErrorPages | None = None,
     ) -> None:
         self.url_port = server.port
         self._server = server
         self._folder = (state / "run").absolute()
         self._control_socket = control_socket.absolute()
-        self._pages = pages
+        self._title, self._pages = title, pages
         for path in (self._folder / config.SOCKET, self._control_socket):
             if (excess := len(os.fsencode(path)) - SOCKET_PATH_LIMIT) > 0:
                 raise ConfigError(f"paths.state: {path} is {excess} bytes too long for a socket.")
@@ -125,7 +132,7 @@ class HAProxyRouter:
 
     def _write_files(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
-        pages = self._pages or default_pages()
+        pages = self._pages or default_pages(self._title)
         plan = config.Plan(
             host=self._server.host,
             port=self._server.port,
