@@ -42,9 +42,11 @@ async def test_what_is_not_http_passes() -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Note what came."""
         seen.append(scope["type"])
 
     async def never(*_: object) -> None:  # pragma: no cover - must not be called
+        """Fail."""
         raise AssertionError
 
     await Cors(app, origin="*")({"type": "lifespan"}, never, never)  # type: ignore[arg-type] # it is not called

@@ -70,6 +70,7 @@ async def test_a_bug_is_a_clean_500() -> None:
     """An unforeseen error does not show its text to visitors."""
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        """Fail in a way nobody foresaw."""
         raise RuntimeError("secret detail")
 
     with capture_logs() as logs:
@@ -83,6 +84,7 @@ async def test_a_bug_in_the_middle_ends_the_answer() -> None:
     """Where the answer has begun, nothing can be put right: the server cuts it off."""
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        """Fail in a way nobody foresaw."""
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise RuntimeError("in the middle")
 

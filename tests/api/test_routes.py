@@ -58,6 +58,7 @@ def test_a_prefix_takes_http_alone() -> None:
     """WebSockets and other paths are not its business."""
 
     async def never(*_: object) -> None:  # pragma: no cover - must not be called
+        """Fail."""
         raise AssertionError
 
     prefix = Prefix("/x/", never)

@@ -140,6 +140,7 @@ async def opened(
     stream = Stream()
 
     async def run() -> None:
+        """Answer, and say so at the end."""
         try:
             await app(scope_for(method, target, headers or {}, client), stream.receive, stream.send)
         finally:

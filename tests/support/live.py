@@ -69,6 +69,7 @@ def served(make: Callable[[], Starlette], stage: Stage) -> Iterator[Live]:
             server = uvicorn.Server(config)
 
             async def serve() -> None:
+                """Hand out the handle, then serve."""
                 ready.put((server, Live(url, app, stage, asyncio.get_running_loop())))
                 await server.serve([listener])
 
