@@ -1,9 +1,7 @@
 """Runs sessions as containers of Docker, or of Podman by its compatible API.
 
-A start is three calls on warm connections: create, start, inspect. Measured on two cores, medians in milliseconds:
-create 11, start 305, inspect 1, and 1 more until the program accepts a connection; ``docker run`` of the same image
-on the default bridge takes 290. Of the start, the sessions' own bridge is 60 (its name server is set up inside the
-container), the seccomp profile 6, the limits 17; init and the log driver make no difference.
+A start is three calls on warm connections: create, start, inspect. ``docs/explanation/isolation.md`` has the cost of
+each, and of each protection.
 """
 
 from __future__ import annotations
