@@ -14,7 +14,7 @@ from binderlet.clients.git import Git
 from binderlet.errors import BadRepository, ProviderUnavailable
 from binderlet.model import Commit
 from binderlet.providers.fetch import Fetcher
-from binderlet.providers.mirrors import Mirrors
+from binderlet.providers.mirrors import Mirrors, remove
 from support.gitserver import GitServer, Link, Program, Repository, make_large_repository, make_repository
 from support.gitserver import git as run_git
 
@@ -103,6 +103,8 @@ async def test_100000_files(tmp_path: Path, served: Path, server: GitServer) -> 
     await make_fetcher(tmp_path).fetch(commit_of(server.url("r"), sha), tmp_path / "out", lines.append)
     assert lines[-1] == "Checked out 100,000 files"
     assert (tmp_path / "out" / "d99" / "f99999.txt").read_text() == "99999\n"
+    # left to pytest, removing them would take the time of a test in a later run
+    await remove(tmp_path / "out")
 
 
 async def test_too_large_when_unpacked(tmp_path: Path, served: Path, server: GitServer) -> None:
