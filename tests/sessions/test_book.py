@@ -36,6 +36,14 @@ ORDER = SessionOrder("launch-1", SPEC, COMMIT, IMAGE.name, "http://binder.test/"
 SETTINGS = Settings(session=SessionSettings(start_timeout=5, start_concurrency=2))
 
 
+class SilentProbe(Probe):
+    """Never gets an answer."""
+
+    async def why_not_ready(self, session: Session) -> str:
+        """Say no."""
+        return f"{session.id} does not answer"
+
+
 class House:
     """Sessions on a fake engine and an in-process router, with what was told about them."""
 
@@ -203,6 +211,28 @@ async def test_stopping_removes_route_and_session_and_tells_it_once(house: House
     assert (house.ends(), house.gone) == ([(session.id, "culled: idle")], ["launch-1"])
 
 
+async def test_everyone_who_stops_a_session_waits_until_it_is_gone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one does not stop it again, and reconciling leaves a stop that goes on alone."""
+    session = await house.start()
+    stop, go_on = house.engine.stop, asyncio.Event()
+
+    async def slow_stop(session_id: str) -> None:
+        await go_on.wait()
+        await stop(session_id)
+
+    monkeypatch.setattr(house.engine, "stop", slow_stop)
+    stops = [house.tasks.start(house.sessions.stop(session.id, "stopped"), name="stop") for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not (await house.sessions.reconcile()).changed
+    assert not any(one.done() for one in stops)
+    go_on.set()
+    await asyncio.gather(*stops)
+    assert house.engine.stopped == [session.id]
+    assert house.ends() == [(session.id, "stopped")]
+
+
 async def test_an_operator_learns_that_there_is_no_such_session(house: House) -> None:
     """Others may end what is gone already."""
     with pytest.raises(SessionNotFound, match="'nobody'"):
@@ -301,6 +331,24 @@ async def test_while_the_engine_is_away_nothing_is_dropped(house: House) -> None
     assert "the engine cannot be watched; will try again" in [line["event"] for line in logs]
 
 
+async def test_an_engine_that_can_be_watched_but_not_listed_is_caught_up_with_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch goes on."""
+    session = await house.start()
+    asked = asyncio.Event()
+
+    async def away() -> list[Session]:
+        asked.set()
+        raise EngineUnavailable("It is busy.")
+
+    monkeypatch.setattr(house.engine, "list", away)
+    house.watch()
+    await asked.wait()
+    house.engine.end(session.id)
+    await eventually(lambda: bool(house.gone))
+
+
 async def test_an_end_that_cannot_be_cleaned_up_is_cleaned_up_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,6 +441,15 @@ async def test_a_recovered_session_that_does_not_answer_yet_is_asked_again(house
     result = await house.sessions.reconcile()
     assert (result.recovered, result.routes_added) == ((), 1)
     assert await house.router.routes() == {session.id: session.address}
+
+
+async def test_a_recovered_session_without_an_answer_gets_no_route(house: House) -> None:
+    """Visitors are led to nothing that does not answer."""
+    await house.sessions.start(ORDER)
+    house.open()._probe = SilentProbe()
+    for _ in range(2):
+        assert (await house.sessions.reconcile()).routes_added == 0
+    assert await house.router.routes() == {}
 
 
 async def test_a_recovered_session_that_dies_ends_its_launchs_wait(house: House) -> None:

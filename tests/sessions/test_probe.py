@@ -113,6 +113,11 @@ async def test_a_closed_port_is_not_ready(probe: Probe) -> None:
         assert await probe.why_not_ready(replace(SESSION, address=address)) == "nothing listens on its port"
 
 
+async def test_an_open_port_is_connected_to(server: Server) -> None:
+    """The cheap question, before any HTTP."""
+    assert await connects(server.session.address)
+
+
 async def test_a_session_without_an_address_is_not_ready(probe: Probe) -> None:
     """It was made and never started."""
     assert await probe.why_not_ready(replace(SESSION, address="")) == "it has no address"

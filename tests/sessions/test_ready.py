@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -29,6 +28,15 @@ SPEC = SessionSpec(
     repo_url=SESSION.repo_url,
     created_at=0.0,
 )
+
+
+class SilentProbe(Probe):
+    """Never gets an answer, and says so at once."""
+
+    async def why_not_ready(self, session: Session) -> str:
+        """Say no."""
+        assert session.id == SESSION.id
+        return "nothing listens on its port"
 
 
 class Waiting:
@@ -113,6 +121,7 @@ async def test_a_death_that_nobody_told_is_found(waiting: Waiting) -> None:
 async def test_a_session_that_vanished_is_dead(waiting: Waiting) -> None:
     """Somebody removed the container."""
     await waiting.engine.stop(SESSION.id)
+    waiting.probe = SilentProbe()
     with pytest.raises(SessionDied, match="it is gone"):
         await waiting.until_ready()
 
@@ -128,6 +137,6 @@ async def test_a_silent_session_is_given_up(waiting: Waiting) -> None:
 async def test_an_engine_that_is_away_meanwhile_changes_nothing(waiting: Waiting) -> None:
     """What cannot be judged is waited for; without the engine there are no last lines."""
     waiting.engine.down = True
-    waiting.session = replace(waiting.session, address="127.0.0.1:1")
+    waiting.probe = SilentProbe()
     with pytest.raises(SessionSilent, match=r"nothing listens on its port\.$"):
         await waiting.until_ready(0.2)

@@ -101,9 +101,11 @@ async def connects(address: str, timeout: float = CONNECT_TIMEOUT) -> bool:  # n
     host = host.strip("[]")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
         connection.setblocking(False)
+        connecting = asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
-        except (OSError, TimeoutError):
+                # A refusal is the ordinary answer here, so it comes as a value.
+                (error,) = await asyncio.gather(connecting, return_exceptions=True)
+        except TimeoutError:
             return False
-    return True
+    return error is None
