@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,7 +167,6 @@ class BaseImages:
         folder = self._folder / f"{made.base_key}-files"
         bundle = base_recipe.SYSTEM_BUNDLE if made.has_certificates else ""
         secret = exports(self._network.variables(bundle))
-        await asyncio.to_thread(_write_files, folder, made.context, secret)
         command = BuildCommand(
             dockerfile=folder / "context" / "Dockerfile",
             context=folder / "context",
@@ -179,22 +178,36 @@ class BaseImages:
         )
         try:
             outcome = await self._run(
-                made.base_key, self._toolchain.command_line(command), self._toolchain.environment, log, "output"
+                made.base_key,
+                self._toolchain.command_line(command),
+                self._toolchain.environment,
+                log,
+                "output",
+                prepare=lambda: _write_files(folder, made.context, secret),
             )
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if outcome.code:
             raise _failure("Jupyter could not be installed", outcome, "network.index_url")
 
     async def _run(
-        self, key: str, command: Sequence[str], environment: Mapping[str, str], log: BuildLog, progress: str
+        self,
+        key: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: BuildLog,
+        progress: str,
+        *,
+        prepare: Callable[[], None] = lambda: None,
     ) -> Outcome:
         """Run a job to its end, or follow the one of that key that an earlier control plane started."""
         job = Job(self._folder / key)
         spec = JobSpec(command, environment, log.path, log.limit, self._settings.timeout, progress)
         is_running = await asyncio.to_thread(job.is_running)
+        await log.flush()  # what we said comes before what the programs say
         try:
             if not is_running:
+                await asyncio.to_thread(prepare)
                 await job.start(spec)
             outcome = await job.wait(relay=log.path if is_running else None)
         except asyncio.CancelledError:
