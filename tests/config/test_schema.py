@@ -54,6 +54,7 @@ def test_accepted(section: str, key: str, value: Any, kept: Any) -> None:  # noq
         ("limits", "banned_specs", ["("]),
         ("security", "build_token_secret", "hunter2"),
         ("security", "build_token_secret", "abc"),
+        ("providers", "git", {"local_folders": ["relative"]}),
         ("nonsense", "key", 1),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOP = "src|tests|docs|examples|benchmarks|scripts|\\.ci"
-NAMED = re.compile(rf"`((?:{TOP})/[\w./-]+|[A-Z]+\.md|[\w-]+\.(?:toml|lock)|Makefile|LICENSE)`")
+NAMED = re.compile(rf"`((?:{TOP})/[\w./-]+|[A-Z]+\.md|pyproject\.toml|requirements[\w-]*\.lock|Makefile|LICENSE)`")
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
 PAGES = [
     ROOT / "ARCHITECTURE.md",
@@ -28,9 +28,7 @@ def test_architecture_names_paths() -> None:
 def test_named_paths_exist(page: Path) -> None:
     """Every path of this repository that a page names is there."""
     text = page.read_text(encoding="utf-8")
-    # examples/binderlet.toml is copied to binderlet.toml, which only a running service has.
-    missing = [name for name in NAMED.findall(text) if not (ROOT / name).exists() and name != "binderlet.toml"]
-    assert missing == []
+    assert [name for name in NAMED.findall(text) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

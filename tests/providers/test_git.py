@@ -11,7 +11,7 @@ import pytest
 
 from binderlet.config.schema import GitProviderSettings
 from binderlet.errors import BadSpec
-from binderlet.providers.git import GitProvider, GitSpec, parse
+from binderlet.providers.git import GitProvider, GitSpec, is_inside, parse
 from support.gitserver import GitServer, make_repository
 
 ALLOWED = ("http", "https", "git", "ssh")
@@ -150,4 +150,40 @@ async def test_answers_are_remembered(tmp_path: Path) -> None:
         for _ in range(5):
             await provider.resolve(f"{quote(server.url('r'), safe='')}/main")
         assert len([line for line in server.requests if "info/refs" in line]) == 1
+    await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [
+        ("file:///srv/own", True),
+        ("file:///srv/own/repository", True),
+        ("file:///srv/owner", False),
+        ("file:///srv", False),
+        ("file:///srv/own/../other", False),
+        ("file:///srv/own/%2e%2e/other", False),
+        ("file://host/srv/own", False),
+        ("https://srv/own", False),
+    ],
+)
+def test_local_folders(url: str, inside: bool) -> None:  # noqa: FBT001 - a table
+    """Folders that may be launched are just these and what is in them, without a way out."""
+    assert is_inside(url, [Path("/srv/own")]) is inside
+    spec = f"{quote(url, safe='')}/HEAD"
+    if inside:
+        assert parse(spec, ["https"], [Path("/srv/own")]).url == url
+    elif url.startswith("file"):
+        with pytest.raises(BadSpec, match="protocol 'file' not in https"):
+            parse(spec, ["https"], [Path("/srv/own")])
+
+
+async def test_launching_from_a_local_folder(tmp_path: Path) -> None:
+    """A repository in such a folder is found although file is no allowed protocol."""
+    repository = tmp_path / "own" / "r"
+    sha = make_repository(repository, {"a": "b"})
+    provider = make(tmp_path, local_folders=[tmp_path / "own"])
+    commit = await provider.resolve(f"{quote(f'file://{repository}', safe='')}/HEAD")
+    assert commit.sha == sha
+    await provider.fetch(commit, tmp_path / "checkout", lambda _line: None)
+    assert (tmp_path / "checkout" / "a").exists()
     await provider.close()

@@ -49,7 +49,15 @@ def hexadecimal(value: SecretStr) -> SecretStr:
     return value
 
 
+def absolute(value: Path) -> Path:
+    """Check that a path begins at the root."""
+    if not value.is_absolute():
+        raise ValueError(f"{str(value)!r} does not begin with /")
+    return value
+
+
 WebAddress = Annotated[str, AfterValidator(web_address)]
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 Subnet = Annotated[str, AfterValidator(subnet)]
 RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 HexadecimalSecret = Annotated[SecretStr, AfterValidator(hexadecimal)]
@@ -213,8 +221,10 @@ class GitProviderSettings(Section):
     allowed_protocols: list[Literal["http", "https", "git", "ssh", "file"]] = Field(
         ["http", "https", "git", "ssh"], description="URL schemes that may be fetched. file reads this machine's disk."
     )
-    local_folders: list[Path] = Field(
-        [], description="Folders of this machine whose repositories may be launched although file is not allowed."
+    local_folders: list[AbsolutePath] = Field(
+        [],
+        description="Folders of this machine, from / on, whose repositories may be launched although file is not "
+        "allowed.",
     )
     timeout: Duration = Field(60.0, gt=0, description="How long one look-up of a ref may take.")
     fetch_timeout: Duration = Field(900.0, gt=0, description="How long one fetch may take.")
