@@ -37,6 +37,13 @@ async def real(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
         yield harness
 
 
+@pytest.fixture
+async def docker(docker_api: EngineApi) -> AsyncIterator[Harness]:
+    """The machine's Docker."""
+    async with real_harness(docker_api) as harness:
+        yield harness
+
+
 @pytest.fixture(params=["fake", *REAL])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     """Each engine in turn."""

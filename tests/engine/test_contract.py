@@ -160,7 +160,7 @@ async def test_other_instances_are_not_seen(harness: Harness) -> None:
             await asyncio.wait_for(anext(watch), 0.3)
 
 
-@pytest.mark.parametrize("after", [0.0, 0.01, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize("after", [0.0, 0.03, 0.2])
 async def test_cancelled_start_leaves_nothing(harness: Harness, after: float) -> None:
     """Whenever a start is cancelled, nothing of it is there when it has ended."""
     if isinstance(harness.engine, FakeEngine):

@@ -20,8 +20,7 @@ from binderlet.engine.docker import DockerEngine
 from binderlet.engine.docker_spec import container_name, session_labels
 from binderlet.errors import BinderletError, EngineUnavailable, ImageMissing, LaunchFailed, SessionDied
 from binderlet.model import SessionState
-from support.engine_harness import SPEC, Harness, real_harness
-from support.engines import EngineApi
+from support.engine_harness import SPEC, Harness
 from support.scripted_engine import HANG, Answer, ScriptedEngine
 
 CREATE, START, INSPECT, DELETE, LOGS = (
@@ -278,13 +277,6 @@ async def test_ping_and_prepare_reach_the_engine(scripted: ScriptedEngine, engin
     scripted.answer("GET networks/binderlet", BROKEN)
     with pytest.raises(EngineUnavailable):
         await engine.prepare()
-
-
-@pytest.fixture
-async def docker(docker_api: EngineApi) -> AsyncIterator[Harness]:
-    """The machine's Docker."""
-    async with real_harness(docker_api) as harness:
-        yield harness
 
 
 async def test_program_that_does_not_exist(real: Harness) -> None:
