@@ -73,6 +73,7 @@ async def test_image_says_what_it_is(workshop: Workshop) -> None:
     assert NETWORK.ca_bundle is None or str(NETWORK.ca_bundle) not in text + history
 
 
+@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_content_alone_runs_no_installer(workshop: Workshop) -> None:
     """A commit that changes only a notebook is added to the environment that is there, in well under a second."""
     write(workshop, {"requirements.txt": "iniconfig==2.0.0\n", "a.ipynb": "1"})
@@ -130,6 +131,7 @@ async def test_ignore_file(workshop: Workshop) -> None:
     assert (await workshop.run(await workshop.build(), "ls")).split() == ["binder", "kept"]
 
 
+@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_local_package_and_latin_1(workshop: Workshop) -> None:
     """Lines that name the repository are installed on top; a file in Latin-1 is read."""
     (workshop.checkout / "requirements.txt").write_bytes(b"# caf\xe9\niniconfig==2.0.0\n-e .\n")
@@ -149,6 +151,7 @@ async def test_local_package_and_latin_1(workshop: Workshop) -> None:
     )
 
 
+@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_impossible_requirement(workshop: Workshop) -> None:
     """The resolver's own words are the message, after the second way was tried, too."""
     write(workshop, {"requirements.txt": "iniconfig==99\n"})
@@ -157,6 +160,7 @@ async def test_impossible_requirement(workshop: Workshop) -> None:
     assert buildkit.FROM_SOURCE in await workshop.read()
 
 
+@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_unreachable_index(workshop: Workshop) -> None:
     """An index that does not answer is named, and no other way is tried."""
     write(workshop, {"requirements.txt": "--index-url http://index.invalid/simple\nnumpy\n"})
@@ -174,6 +178,7 @@ async def test_failing_post_build(workshop: Workshop) -> None:
     assert "it went wrong" in await workshop.read()
 
 
+@pytest.mark.timeout(60)  # real seconds on a busy machine
 async def test_hanging_build(workshop: Workshop) -> None:
     """At its deadline a build is ended, and nothing of it runs on in the engine."""
     write(workshop, {"postBuild": "#!/bin/bash\nsleep 31.4159\n"})
@@ -192,6 +197,7 @@ async def _runs(command: str) -> bool:
     return await process.wait() == 0
 
 
+@pytest.mark.timeout(60)  # real seconds on a busy machine
 async def test_noisy_build(workshop: Workshop) -> None:
     """A build that prints 100 MB ends well, and its log stays small."""
     write(workshop, {"postBuild": "#!/bin/bash\nyes abcdefghijklmnopqrstuvwxyz | head -c 100000000\necho; echo done\n"})
@@ -252,6 +258,7 @@ async def test_cancelled_build(workshop: Workshop) -> None:
     assert not list((workshop.folder / "state/jobs").iterdir())
 
 
+@pytest.mark.timeout(60)  # real seconds on a busy machine
 async def test_build_survives_its_control_plane(workshop: Workshop) -> None:
     """After a kill -9 the next process follows the build that runs, and the log has each line once."""
     write(workshop, {"postBuild": "#!/bin/bash\necho begins $RANDOM$RANDOM\nsleep 3\necho ends\n"})

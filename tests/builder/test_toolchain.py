@@ -147,6 +147,7 @@ def test_shortest_command_line() -> None:
     assert command[:3] == ["podman", "build", "--format"]
     assert "--memory" not in command
     assert Toolchain("docker", "docker", "20").environment.get("DOCKER_HOST") is None
+    assert Toolchain("docker", "docker", "20", "tcp://x:1").environment["DOCKER_HOST"] == "tcp://x:1"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,6 @@ from binderlet.config.schema import BuilderSettings
 from binderlet.config.units import format_duration
 from binderlet.errors import BinderletError, BuildFailed, BuildTimeout
 from binderlet.events.buildlog import BuildLog
-from binderlet.images.base import ImageStore
 from binderlet.model import Commit, Image
 
 ENVIRONMENT_IMAGE = "binderlet/env"
@@ -73,6 +72,24 @@ class BaseImages(Protocol):
         """
 
 
+class Images(Protocol):
+    """What a builder needs of the image store; ``images/base.py`` says what its methods promise."""
+
+    async def find(self, name: str) -> Image | None:
+        """Give the image of that name, or None.
+
+        Raises:
+            EngineUnavailable: the store could not be asked.
+        """
+
+    async def refresh(self) -> None:
+        """Read the store anew.
+
+        Raises:
+            EngineUnavailable: it does not answer.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What the steps of one build share."""
@@ -93,7 +110,7 @@ class BuildKitBuilder:
         *,
         toolchain: Toolchain,
         base: BaseImages,
-        images: ImageStore,
+        images: Images,
         state: Path,
     ) -> None:
         self._settings = settings

@@ -50,7 +50,7 @@ class Toolchain:
     program: str
     version: str
     socket: str = ""
-    """Path of the engine's socket; empty for the tool's own choice."""
+    """Path of the engine's socket, or its URL; empty for the tool's own choice."""
 
     @property
     def description(self) -> str:
@@ -69,7 +69,7 @@ class Toolchain:
         found = {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain", "NO_COLOR": "1"}
         if self.socket:
             name = "CONTAINER_HOST" if self.kind == "podman" else "DOCKER_HOST"
-            found[name] = f"unix://{self.socket}"
+            found[name] = f"unix://{self.socket}" if self.socket.startswith("/") else self.socket
         return found
 
     def command_line(self, build: BuildCommand) -> list[str]:
