@@ -28,6 +28,7 @@ class RouterOnPort(Router, Protocol):
 
 @asynccontextmanager
 async def _inprocess() -> AsyncIterator[InProcessRouter]:
+    """Run the in-process router until the block ends."""
     router = InProcessRouter()
     try:
         await router.prepare()
@@ -182,6 +183,7 @@ async def test_websocket_and_counters(router: RouterOnPort, http: aiohttp.Client
 
 
 async def _until_closed(router: RouterOnPort) -> None:
+    """Wait until no WebSocket is counted."""
     async with asyncio.timeout(5):
         while (await router.traffic())["s"].websockets:  # noqa: ASYNC110 - the router announces nothing
             await asyncio.sleep(0.02)

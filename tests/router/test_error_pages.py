@@ -69,11 +69,13 @@ def test_contrast(*, light: bool) -> None:
 
 
 def _contrast(one: str, other: str) -> float:
+    """Give the contrast of two colours, as WCAG defines it."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def _luminance(colour: str) -> float:
+    """Give a colour's relative luminance."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

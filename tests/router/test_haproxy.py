@@ -509,11 +509,13 @@ async def bounded_memory(router: HAProxyRouter) -> AsyncIterator[None]:
 
 
 def _peak_memory(pid: int) -> int:
+    """Give a process's largest resident size in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -64,6 +64,7 @@ def free_port() -> int:
 
 
 async def _echo(request: web.Request, name: str) -> web.Response:
+    """Say what came."""
     body = await request.read()
     answer = {
         "name": name,
@@ -76,6 +77,7 @@ async def _echo(request: web.Request, name: str) -> web.Response:
 
 
 async def _websocket(request: web.Request) -> web.WebSocketResponse:
+    """Send back each message."""
     channel = web.WebSocketResponse()
     await channel.prepare(request)
     async for message in channel:
@@ -87,6 +89,7 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 async def _events(request: web.Request, events: asyncio.Queue[str]) -> web.StreamResponse:
+    """Send each event as it comes."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     while event := await events.get():
@@ -95,6 +98,7 @@ async def _events(request: web.Request, events: asyncio.Queue[str]) -> web.Strea
 
 
 async def _source(request: web.Request) -> web.StreamResponse:
+    """Send as many bytes as asked for."""
     left = int(request.query.get("bytes", "0"))
     response = web.StreamResponse(headers={"Content-Length": str(left)})
     await response.prepare(request)
@@ -105,6 +109,7 @@ async def _source(request: web.Request) -> web.StreamResponse:
 
 
 async def _sink(request: web.Request) -> web.Response:
+    """Swallow the body and say how long it was."""
     taken = 0
     async for piece in request.content.iter_any():
         taken += len(piece)

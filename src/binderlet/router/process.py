@@ -16,7 +16,6 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -144,23 +143,24 @@ class HAProxyProcess:
             return False
 
     def _end(self) -> None:
-        # By command line, not by pid file: one that was retired has none, and a pid file can be lost.
-        ours = [process for process in psutil.process_iter() if self._is_ours(process)]
-        for process in ours:
-            _send(process, signal.SIGTERM)
-        if not self._all_gone(ours):
+        if not self._gone_after(signal.SIGTERM):
             log.warning("HAProxy did not end when asked to", seconds=STOP_TIMEOUT)
-            for process in ours:
-                _send(process, signal.SIGKILL)
-            self._all_gone(ours)
+            self._gone_after(signal.SIGKILL)
         for name in (self._pid_file.name, MASTER_SOCKET, SOCKET):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _all_gone(self, processes: Sequence[psutil.Process]) -> bool:
+    def _gone_after(self, number: signal.Signals) -> bool:
+        """Signal every process of ours, those that one forks meanwhile too, and wait until none is left."""
         deadline = time.monotonic() + STOP_TIMEOUT
-        while any(self._is_ours(process) for process in processes):
+        told: set[int] = set()
+        # By command line, not by pid file: one that was retired has none, and a pid file can be lost.
+        while ours := [process for process in psutil.process_iter() if self._is_ours(process)]:
             if time.monotonic() > deadline:
                 return False
+            for process in ours:
+                if process.pid not in told:
+                    _send(process, number)
+                    told.add(process.pid)
             time.sleep(0.02)
         return True
 
