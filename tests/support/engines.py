@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
@@ -188,9 +189,12 @@ def podman_service() -> Iterator[EngineApi]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove Podman's folder, once the helpers that it starts for each ended container have ended too."""
+    """End Podman's helpers and remove its folder: one of them would wait five minutes, then mount it again."""
     deadline = time.monotonic() + 15
-    while _is_named_by_a_process(folder) and time.monotonic() < deadline:
+    while (helpers := _processes_naming(folder)) and time.monotonic() < deadline:
+        for helper in helpers:
+            with contextlib.suppress(OSError):
+                os.kill(helper, signal.SIGKILL)
         time.sleep(0.05)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True):
@@ -198,9 +202,10 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_named_by_a_process(folder: Path) -> bool:
+def _processes_naming(folder: Path) -> list[int]:
+    found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if str(folder).encode() in process.read_bytes():
-                return True
-    return False
+                found.append(int(process.parent.name))
+    return found
