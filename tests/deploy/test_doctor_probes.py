@@ -122,6 +122,7 @@ def test_gather(tmp_path: Path) -> None:
 def test_gather_with_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the network, what builds need is tried as well."""
     monkeypatch.setattr(doctor_probes, "reach_error", lambda _url, _network: "")
+    monkeypatch.setattr(doctor_probes, "default_index_error", lambda _network: "")
     found = gather(settings(engine={"kind": "fake"}), network=True)
     assert [reach.name for reach in found.reaches or ()] == ["package index", "Debian mirror", "gh repositories"]
 
@@ -325,6 +326,44 @@ def test_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     found = list(reaches(chosen, NetworkEnvironment(index_url="https://me:hunter2@index/simple")))
     assert [(reach.name, reach.error) for reach in found] == [("package index", ""), ("Debian mirror", "down")]
     assert "hunter2" not in found[0].url
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("pass", ""),
+        (
+            "sys.exit('WARNING: x\\nERROR: No matching distribution found for pip')",
+            "ERROR: No matching distribution found for pip",
+        ),
+        ("sys.exit(1)", "pip cannot read it"),
+        ("import time; time.sleep(20)", "it does not answer in time"),
+    ],
+)
+def test_default_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, error: str) -> None:
+    """Where no index is set, pip asks its own, with what builds get and nothing of this machine's."""
+    seen = tmp_path / "seen"
+    program = tmp_path / "python"
+    record = (
+        f"import json, os, sys; open({str(seen)!r}, 'w').write(json.dumps([sys.argv[1:], dict(os.environ)])); {script}"
+    )
+    program.write_text(f"#!{sys.executable}\n{record}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(doctor_probes, "INDEX_TIMEOUT", 2.0)
+    network = NetworkEnvironment(https_proxy="http://proxy:1", ca_bundle=Path("/ca.pem"))
+    assert doctor_probes.default_index_error(network) == error
+    arguments, environment = json.loads(seen.read_text())
+    assert arguments == ["-m", "pip", "index", "versions", "pip"]
+    assert (environment["HTTPS_PROXY"], environment["PIP_CERT"]) == ("http://proxy:1", "/ca.pem")
+    assert environment["PIP_CONFIG_FILE"] == "/dev/null"
+
+
+def test_default_index_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pip nothing is said of its index."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr(doctor_probes, "reach_error", lambda _url, _network: "")
+    assert [reach.name for reach in reaches(settings(), DIRECT)] == ["Debian mirror", "gh repositories"]
 
 
 def test_reach() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from binderlet.builder.base_recipe import DEBIAN_MIRROR
 from binderlet.clients.docker import find_engine
 from binderlet.config.network import NetworkEnvironment, network_environment, read_text
 from binderlet.config.redact import redact_urls
@@ -37,8 +40,9 @@ ADMINISTRATORS = Path("/usr/sbin")
 """Where HAProxy is, which is not on every user's search path."""
 OTHER_FOLDERS = ("/usr/bin",)
 """Where a distribution's docker command is, when another comes first on the search path."""
-PYPI = "https://pypi.org/simple/"
-DEBIAN = "http://deb.debian.org/debian/"
+INDEX_TIMEOUT = 30.0
+"""Seconds for pip to ask its index."""
+INDEX_SETTING = "network.index_url or network.https_proxy"
 
 
 def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, str] | None = None) -> Facts:
@@ -223,15 +227,38 @@ def clock_synchronised() -> bool | None:
 def reaches(settings: Settings, network: NetworkEnvironment) -> Iterator[Reach]:
     """Try what builds and launches need from outside."""
     builder, gh = settings.builder, settings.providers.gh
-    targets = [
-        ("package index", network.index_url or PYPI, "network.index_url or network.https_proxy"),
-        ("Debian mirror", builder.base_mirror or DEBIAN, "builder.base_mirror or network.http_proxy"),
-    ]
+    targets = []
+    if network.index_url:
+        targets.append(("package index", network.index_url, INDEX_SETTING))
+    elif (error := default_index_error(network)) is not None:
+        yield Reach("package index", "pip's own", error, INDEX_SETTING)
+    targets.append(("Debian mirror", builder.base_mirror or DEBIAN_MIRROR, "builder.base_mirror or network.http_proxy"))
     if gh.enabled:
         place = gh.base_url or f"https://{gh.hostname}/"
         targets.append(("gh repositories", place, "network.https_proxy, or providers.gh.enabled = false"))
     for name, url, setting in targets:
         yield Reach(name, redact_urls(url), reach_error(url, network), setting)
+
+
+def default_index_error(network: NetworkEnvironment) -> str | None:
+    """Let pip ask its own index with what builds get; None where there is no pip that could tell."""
+    if importlib.util.find_spec("pip") is None:
+        return None
+    plain = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_RETRIES": "0"}
+    bundle = str(network.ca_bundle) if network.ca_bundle else ""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "index", "versions", "pip"],
+            env=plain | network.variables(bundle),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=INDEX_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "it does not answer in time"
+    return "" if done.returncode == 0 else redact_urls(done.stderr.strip().rpartition("\n")[2]) or "pip cannot read it"
 
 
 def reach_error(url: str, network: NetworkEnvironment) -> str:
