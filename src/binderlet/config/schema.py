@@ -189,11 +189,11 @@ class BuilderSettings(Section):
     base_image: str = Field(
         "", description="Image to build on instead of the one binderlet makes; must have the same layout."
     )
-    base_suite: str = Field("bookworm", description="Debian release of the base image.")
+    base_suite: str = Field("bookworm", description="Debian release of the base image: bookworm or trixie.")
     base_mirror: str = Field(
         "",
-        description="Debian mirror for the base image and apt.txt. Empty: Debian's own, or this machine's where it "
-        "is Debian too.",
+        description="Debian mirror for the base image and apt.txt; a second one that ends in -security, after a "
+        "space, is for security updates. Empty: Debian's own, or this machine's where it is Debian too.",
     )
     jupyterlab: str = Field("4.4.9", description="JupyterLab version in the base image.")
     notebook: str = Field("7.4.7", description="Notebook version in the base image.")
