@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from binderlet.builder import base_recipe, diagnose
 from binderlet.builder.base_recipe import NETWORK_SECRET, Recipe
@@ -30,7 +31,11 @@ from binderlet.events.buildlog import BuildLog
 
 PYTHON_LABEL = "binderlet.python"
 VERSION_LABEL = "binderlet.base"
-NO_MIRROR = re.compile(r"(?i)does not have a release file|failed to fetch|\b50[234] +(?:bad gateway|service|gateway)")
+NO_ARCHIVE = re.compile(
+    r"(?i)does not have a release file|failed to fetch|\b50[234] +(?:bad gateway|service|gateway)"
+    # It is pinned to a version that exists: pip says this after it could not ask, too.
+    r"|no matching distribution found for uv\b"
+)
 COMPLAINT = re.compile(r"^(?:E:|ERROR:|error:|\w+(?:Error|Exception):|\s*[×╰]|cp: |tar: )")  # noqa: RUF001 - what uv prints
 
 
@@ -148,19 +153,22 @@ class BaseImages:
                 hint="Try 'apt-get install mmdebstrap debian-archive-keyring', or set builder.base_image.",
             )
         lines = await asyncio.to_thread(_sources, self._settings)
-        log.write(f"Debian {made.suite} from {', '.join(dict.fromkeys(line.split()[1] for line in lines))}")
+        mirrors = ", ".join(dict.fromkeys(line.split()[1] for line in lines)) or "the usual mirror"
+        log.write(f"Debian {made.suite} from {mirrors}")
         is_installed = await asyncio.to_thread(Path(base_recipe.KEYRING).exists)
         gather = base_recipe.mmdebstrap_command(made, lines, keyring=base_recipe.KEYRING if is_installed else "")
-        # The image exists only if all of the archive came: the engine would also import the first half of one.
-        whole = f"{system}-unchecked"
+        # The engine also imports the first half of an archive: such an image must not get the name.
+        unchecked = f"{system}-unchecked"
         script = (
-            f"set -eo pipefail; {shlex.join(gather)} | {self._engine('import', '-', whole)}; "
-            f"{self._engine('tag', whole, system)}; {self._engine('rmi', whole)}"
+            f"set -eo pipefail; trap '{self._engine('rmi', unchecked)} >/dev/null 2>&1' EXIT; "
+            f"{shlex.join(gather)} | {self._engine('import', '-', unchecked)}; "
+            f"{self._engine('tag', unchecked, system)}"
         )
         environment = {**self._network.clone_environment(), **self._toolchain.environment}
         outcome = await self._run(made.system_key, ["bash", "-c", script], environment, log, "raw")
         if outcome.code:
-            raise _failure("Debian's packages could not be brought together", outcome, "builder.base_mirror")
+            what = "Debian's packages could not be brought together"
+            raise _failure(what, outcome, "builder.base_mirror", default=self._settings.base_mirror or "the mirror")
 
     async def _build(self, made: Recipe, system: str, name: str, log: BuildLog) -> None:
         log.write("Python and Jupyter")
@@ -188,7 +196,8 @@ class BaseImages:
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if outcome.code:
-            raise _failure("Jupyter could not be installed", outcome, "network.index_url")
+            index = urlsplit(self._network.index_url).hostname or "the package index"
+            raise _failure("Jupyter could not be installed", outcome, "network.index_url", default=index)
 
     async def _run(
         self,
@@ -243,14 +252,13 @@ def _write_files(folder: Path, context: Mapping[str, str], secret: str) -> None:
     (folder / "network").write_text(secret, encoding="utf-8")
 
 
-def _failure(what: str, outcome: Outcome, setting: str) -> BuildFailed:
-    """Turn a failed step's words into an error: unreachable, with the host, or failed, with its complaint."""
+def _failure(what: str, outcome: Outcome, setting: str, *, default: str) -> BuildFailed:
+    """Turn a failed step's words into an error: unreachable (the host, else ``default``), or failed with its complaint."""
     lines = [line for line in outcome.tail.splitlines() if line.strip()]
-    unreachable = (diagnose.CERTIFICATE, diagnose.NO_NETWORK, NO_MIRROR)
     for line in lines:
-        if any(pattern.search(line) for pattern in unreachable) and (host := _host(line)):
+        if any(pattern.search(line) for pattern in (diagnose.CERTIFICATE, diagnose.NO_NETWORK, NO_ARCHIVE)):
             return RegistryUnreachable(
-                f"{what}: {host} cannot be reached from here. It was said: {line.strip()}",
+                f"{what}: {_host(line) or default} cannot be reached from here. It was said: {line.strip()}",
                 hint=f"Set {setting} to one that can, or network.https_proxy and network.ca_bundle.",
             )
     complaints = [line for line in lines if COMPLAINT.search(line)] or lines or ["it printed nothing"]

@@ -22,8 +22,6 @@ from binderlet.errors import ConfigError
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python of each Debian release that can be the base."""
-DEBIAN_MIRROR = "http://deb.debian.org/debian"
-DEBIAN_SECURITY = "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian keeps the certificates that programs trust."""
@@ -178,14 +176,14 @@ def package_index_files(network: NetworkEnvironment) -> dict[str, str]:
 
 
 def sources(settings: BuilderSettings, host: Sequence[str]) -> list[str]:
-    """Give the lines of ``sources.list``: the setting's mirrors, else this machine's, else Debian's own.
+    """Give the lines of ``sources.list``: the setting's mirrors, else this machine's, else none: mmdebstrap's own.
 
     ``host`` has this machine's own lines for the release, from ``host_sources``. ``builder.base_mirror`` may hold
     several addresses with spaces between them; one that ends in ``-security`` is for security updates.
     """
     suite = settings.base_suite
     if not settings.base_mirror:
-        return list(host) or _lines(suite, [DEBIAN_MIRROR, DEBIAN_SECURITY])
+        return list(host)
     return _lines(suite, settings.base_mirror.split())
 
 
