@@ -153,7 +153,7 @@ class BaseImages:
                 hint="Try 'apt-get install mmdebstrap debian-archive-keyring', or set builder.base_image.",
             )
         lines = await asyncio.to_thread(_sources, self._settings)
-        mirrors = ", ".join(dict.fromkeys(line.split()[1] for line in lines)) or "the usual mirror"
+        mirrors = ", ".join(dict.fromkeys(line.split()[1] for line in lines)) or base_recipe.DEBIAN_MIRROR
         log.write(f"Debian {made.suite} from {mirrors}")
         is_installed = await asyncio.to_thread(Path(base_recipe.KEYRING).exists)
         gather = base_recipe.mmdebstrap_command(made, lines, keyring=base_recipe.KEYRING if is_installed else "")
@@ -168,7 +168,7 @@ class BaseImages:
         outcome = await self._run(made.system_key, ["bash", "-c", script], environment, log, "raw")
         if outcome.code:
             what = "Debian's packages could not be brought together"
-            raise _failure(what, outcome, "builder.base_mirror", default=self._settings.base_mirror or "the mirror")
+            raise _failure(what, outcome, "builder.base_mirror", default=mirrors)
 
     async def _build(self, made: Recipe, system: str, name: str, log: BuildLog) -> None:
         log.write("Python and Jupyter")
@@ -253,7 +253,7 @@ def _write_files(folder: Path, context: Mapping[str, str], secret: str) -> None:
 
 
 def _failure(what: str, outcome: Outcome, setting: str, *, default: str) -> BuildFailed:
-    """Turn a failed step's words into an error: unreachable (the host, else ``default``), or failed with its complaint."""
+    """Turn a failed step's words into an error: unreachable (the host, else ``default``) or failed."""
     lines = [line for line in outcome.tail.splitlines() if line.strip()]
     for line in lines:
         if any(pattern.search(line) for pattern in (diagnose.CERTIFICATE, diagnose.NO_NETWORK, NO_ARCHIVE)):

@@ -22,6 +22,8 @@ from binderlet.errors import ConfigError
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python of each Debian release that can be the base."""
+DEBIAN_MIRROR = "http://deb.debian.org/debian"
+"""What mmdebstrap uses where neither a setting nor this machine names a mirror."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian keeps the certificates that programs trust."""
