@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that each source file has its test file: ``src/binderlet/a/b.py`` has ``tests/a/test_b.py``.
 
-Two exceptions: a port ``base.py`` has ``test_contract.py``, and an ``__init__.py`` that only says something needs none.
+Two exceptions: a port ``base.py`` has ``test_contract.py``, and a file without any function needs none.
 With ``--cover FILE...`` it also runs each of these sources' test files alone and says which lines they leave out.
 """
 
@@ -60,11 +60,9 @@ def test_of(root: Path, source: Path) -> Path:
 
 
 def is_plain(source: Path) -> bool:
-    """Whether a file is an ``__init__.py`` that holds no code: docstrings, imports, constants."""
-    if source.name != "__init__.py":
-        return False
-    kinds = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-    return all(isinstance(node, kinds) for node in ast.parse(source.read_text(encoding="utf-8")).body)
+    """Whether a file holds no function: docstrings, imports, constants, values without behaviour."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return not any(isinstance(node, functions) for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
 
 
 def uncovered(root: Path, source: Path) -> list[str]:

@@ -4,7 +4,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv="$root/.venv"
-state="${BINDERLET_STATE:-$root/.binderlet}"
+state="${BINDERLET_PATHS__STATE:-$root/.binderlet}"
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 

@@ -22,6 +22,7 @@ from binderlet import __version__
 from binderlet.api.ports import BuildView, Services, SessionView
 from binderlet.api.routes import create_admin_app, create_app
 from binderlet.api.server import UnixServer
+from binderlet.api.timing import Timing
 from binderlet.builder.base import Builder
 from binderlet.builder.base_image import BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
@@ -30,6 +31,7 @@ from binderlet.builder.toolchain import choose_toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment, network_environment, read_text
+from binderlet.config.schema import ServerSettings
 from binderlet.deploy.lock import InstanceLock
 from binderlet.engine.base import Engine
 from binderlet.engine.docker import DockerEngine
@@ -48,7 +50,7 @@ from binderlet.launch.builds import Builds
 from binderlet.launch.places import Places
 from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
-from binderlet.model import Image, ServiceStatus, Session
+from binderlet.model import Image, ServiceStatus
 from binderlet.pages.views import Pages
 from binderlet.providers.base import Provider
 from binderlet.providers.git import GitProvider
@@ -57,6 +59,7 @@ from binderlet.router.base import Router
 from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.keeper import Keeper
+from binderlet.sessions.reconcile import Reconciled
 from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -126,11 +129,20 @@ def make_providers(settings: Settings, network: NetworkEnvironment, state: Path)
     return found
 
 
+def visitors_url(server: ServerSettings) -> str:
+    """Give where visitors reach the service, with trailing slash."""
+    if server.public_url:
+        return server.public_url.rstrip("/") + "/"
+    host = "localhost" if server.host in {"0.0.0.0", "::", "127.0.0.1"} else server.host  # noqa: S104 - compared
+    return f"http://{host}:{server.port}/"
+
+
 class Service:
     """Every part of one running service. ``start``, then ``stop``; each once."""
 
     def __init__(self, settings: Settings, machinery: Machinery, network: NetworkEnvironment, state: Path) -> None:
         self.settings = settings
+        self.url = visitors_url(settings.server)
         self.state = state
         self.stopping = asyncio.Event()
         """Set when an operator asks for the end."""
@@ -138,7 +150,9 @@ class Service:
         self._run_folder = state / "run"
         self.bus = Bus()
         self.tasks = Tasks("service")
-        self.router: Router = HAProxyRouter(settings.server, state, self._run_folder / "control.sock")
+        self.router: Router = HAProxyRouter(
+            settings.server, state, self._run_folder / "control.sock", title=settings.pages.title
+        )
         self.providers = make_providers(settings, network, state)
         self._sessions_tasks = Tasks("sessions")
         self.sessions = Sessions(
@@ -188,15 +202,7 @@ class Service:
             provider_names={provider.id: provider.event_name for provider in self.providers.values()},
         )
         self._servers: list[UnixServer] = []
-
-    @property
-    def url(self) -> str:
-        """Where visitors reach it."""
-        server = self.settings.server
-        if server.public_url:
-            return server.public_url.rstrip("/") + "/"
-        host = "localhost" if server.host in {"0.0.0.0", "::", "127.0.0.1"} else server.host  # noqa: S104 - compared
-        return f"http://{host}:{server.port}/"
+        self._close_streams: list[Callable[[], None]] = []
 
     async def start(self, step: Step) -> None:
         """Bring everything up, in the order in which the parts need each other."""
@@ -228,15 +234,15 @@ class Service:
     async def _take_over(self) -> None:
         """Find the sessions, builds and half-done launches of an earlier control plane."""
         self.sessions.on_gone(lambda session: self.places.release(session.launch_id))
-        found = await self.sessions.reconcile()
-        self._adopt(found.found)
-        for session in found.recovered:
-            self.book.recover(session, self.url)
-        self.sessions.on_reconciled(lambda result: self._adopt(result.found))
+        # The engine may be away now: what it has is then found by a later reconciling.
+        self.sessions.on_reconciled(self._adopt)
+        await self.sessions.reconcile()
         await self.builds.recover()
 
-    def _adopt(self, sessions: Sequence[Session]) -> None:
-        self.places.adopt({session.launch_id: session.repo_url for session in sessions})
+    def _adopt(self, found: Reconciled) -> None:
+        self.places.adopt({session.launch_id: session.repo_url for session in found.found})
+        for session in found.recovered:
+            self.book.recover(session, self.url)
 
     async def _listen(self) -> None:
         secret = self.settings.security.build_token_secret.get_secret_value()
@@ -250,20 +256,26 @@ class Service:
             ),
             build_token_secret=secret or await asyncio.to_thread(keep_secret, self.state / "build-token-secret"),
             status=self.status,
-            metrics=self.metrics.render,
+            metrics=self._render_metrics,
             build_log=self.builds.log_path,
             builds=self.build_views,
             builder_info=self._machinery.builder.info,
         )
         timeout = self.settings.server.shutdown_timeout
         control, admin = create_app(services), create_admin_app(services)
+        self._close_streams = [control.state.streams.close, admin.state.streams.close]
         # HAProxy runs as a user of its own and connects to the one; the other is for this user alone.
         self._servers = [
-            UnixServer(control, self._run_folder / "control.sock", mode=0o666, shutdown_timeout=timeout),
+            UnixServer(
+                Timing(control, self.metrics.observe_http),
+                self._run_folder / "control.sock",
+                mode=0o666,
+                shutdown_timeout=timeout,
+            ),
             UnixServer(admin, self._run_folder / "admin.sock", mode=0o600, shutdown_timeout=timeout),
         ]
         for server in self._servers:
-            server.start(self.tasks)
+            await server.start(self.tasks)
 
     def keep_record(self) -> None:
         """Put what happens on record: metrics, history, archive."""
@@ -292,6 +304,11 @@ class Service:
             checks=self._vitals.checks,
         )
 
+    def _render_metrics(self) -> bytes:
+        self.metrics.set_dropped("history", self._history.dropped)
+        self.metrics.set_dropped("launch events", self._archive.dropped)
+        return self.metrics.render()
+
     def build_views(self) -> list[BuildView]:
         """Give the builds that wait, run or ended a moment ago, from memory."""
         return [
@@ -315,15 +332,14 @@ class Service:
     async def stop(self, *, leave: bool) -> None:
         """End this process's part; unless ``leave``, also every session and the data path. Errors are logged."""
         self.book.draining = True
-        for server in self._servers:
-            server.stop()
+        for close_streams in self._close_streams:
+            close_streams()
+        await asyncio.gather(*(server.stop() for server in self._servers))
         await self.tasks.close()
         await self._sessions_tasks.close()
         if not leave:
             await self._end_sessions()
             await self.router.shutdown()
-        for server in self._servers:
-            await asyncio.to_thread(server.remove)
         await self._history.close()
         await self._archive.close()
         for close in (*(provider.close for provider in self.providers.values()), self.sessions.close):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ class UnixServer:
 
     def __init__(self, app: ASGIApp, path: Path, *, mode: int, shutdown_timeout: float) -> None:
         self._path = path
-        self._socket = _listen(path, mode)
+        self._mode = mode
+        self._socket: socket.socket | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -48,18 +51,20 @@ class UnixServer:
             )
         )
 
-    def start(self, tasks: Tasks) -> None:
-        """Answer requests from now on."""
-        tasks.start(self._server.serve(sockets=[self._socket]), name=f"server {self._path.name}")
+    async def start(self, tasks: Tasks) -> None:
+        """Listen, and answer requests from now on."""
+        self._socket = await asyncio.to_thread(_listen, self._path, self._mode)
+        self._serving = tasks.start(self._server.serve(sockets=[self._socket]), name=f"server {self._path.name}")
 
-    def stop(self) -> None:
-        """Finish what is open and accept nothing more; the task ends by itself."""
+    async def stop(self) -> None:
+        """Accept nothing more, finish what is open within the shutdown timeout, take the file away. Idempotent."""
+        if self._serving is None:
+            return
         self._server.should_exit = True
-
-    def remove(self) -> None:
-        """Take the socket's file away."""
-        self._socket.close()
-        self._path.unlink(missing_ok=True)
+        await asyncio.wait({self._serving})
+        if self._socket is not None:
+            self._socket.close()
+        await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
 
 def _listen(path: Path, mode: int) -> socket.socket:
