@@ -32,7 +32,7 @@ def test_folder_wins_over_root(tmp_path: Path, folder: str) -> None:
     assert found.folder == folder
     assert found.path("apt.txt") == f"{folder}/apt.txt"
     assert found.path("requirements.txt") == ""
-    assert found.not_yet == ()
+    assert not found.is_package
 
 
 def test_empty_folder_counts(tmp_path: Path) -> None:
@@ -126,24 +126,38 @@ def test_large_file(tmp_path: Path) -> None:
         detect(write(tmp_path, {"apt.txt": "x" * (module.LARGEST + 1)}))
 
 
-@pytest.mark.parametrize("name", [*module.NOT_YET, "DESCRIPTION", "setup.py"])
-def test_files_of_other_builders(tmp_path: Path, name: str) -> None:
-    """Files that only other builders know are seen."""
-    assert detect(write(tmp_path, {name: ""})).not_yet == (name,)
+@pytest.mark.parametrize("name", [*module.TEXTS, *module.ROOT_TEXTS])
+def test_every_file_is_read(tmp_path: Path, name: str) -> None:
+    """Each configuration file that repo2docker knows is read."""
+    assert detect(write(tmp_path, {name: ""})).path(name) == name
+
+
+@pytest.mark.parametrize("name", module.ROOT_TEXTS)
+def test_package_files_in_the_folder(tmp_path: Path, name: str) -> None:
+    """What makes a package counts in the root alone."""
+    assert detect(write(tmp_path, {f"binder/{name}": ""})).files == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "counts"),
+    ("files", "is_package"),
     [
-        ("[project]\nname='x'\n[build-system]\nrequires=[]\n", True),
-        ("[tool.ruff]\n", False),
-        ("[project]\nname='x'\n", False),
-        ("not TOML", False),
+        ({"setup.py": ""}, True),
+        ({"pyproject.toml": "[project]\nname='x'\n[build-system]\nrequires=[]\n"}, True),
+        ({"pyproject.toml": "[tool.ruff]\n"}, False),
+        ({"pyproject.toml": "[project]\nname='x'\n"}, False),
+        ({"setup.cfg": ""}, False),
+        ({}, False),
     ],
 )
-def test_pyproject(tmp_path: Path, text: str, *, counts: bool) -> None:
+def test_package(tmp_path: Path, files: dict[str, str], *, is_package: bool) -> None:
     """A pyproject.toml makes a package only where it has a project and a build system."""
-    assert bool(detect(write(tmp_path, {"pyproject.toml": text})).not_yet) is counts
+    assert detect(write(tmp_path, files)).is_package is is_package
+
+
+def test_wrong_pyproject(tmp_path: Path) -> None:
+    """A pyproject.toml that cannot be read is named, with the line."""
+    with pytest.raises(BadRepository, match=r"pyproject\.toml, line 2, is not valid TOML: "):
+        detect(write(tmp_path, {"pyproject.toml": "[project]\nname = \n"}))
 
 
 def test_ignore_files(tmp_path: Path) -> None:

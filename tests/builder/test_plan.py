@@ -58,7 +58,7 @@ def test_everything() -> None:
 
 def test_dockerfile_wins() -> None:
     """A Dockerfile is built as it is; all else is not even read."""
-    made = plan({"Dockerfile": b"FROM x # \xe9", "apt.txt": "&&", "runtime.txt": "!"}, not_yet=("environment.yml",))
+    made = plan({"Dockerfile": b"FROM x # \xe9", "apt.txt": "&&", "runtime.txt": "!", "environment.yml": "!"})
     assert (made.kind, made.dockerfile, made.apt) == (Kind.DOCKERFILE, "Dockerfile", ())
     assert made.reasons[0].startswith("Dockerfile is not UTF-8")
 
@@ -74,20 +74,17 @@ def test_legacy_dockerfile() -> None:
     [
         ("python-3.11", "runtime.txt: Python 3.11."),
         ("python-3", "leaves the version of Python open"),
-        ("python-3.11-2024-01-01", "date 2024-01-01 is not used"),
+        ("python-3.11-2024-01-01", "packages are those of 2024-01-01"),
         ("python-2024-01-01", "leaves the version of Python open"),
         ("r-4.3", "asks for nothing that is known here"),
         ("foo-1", "asks for nothing that is known here"),
-        (b"python-3.11\n# \xe9", None),
     ],
 )
-def test_runtime(text: str | bytes, reason: str | None) -> None:
+def test_runtime(text: str, reason: str) -> None:
     """Forms of runtime.txt that go well."""
-    if reason is None:
-        with pytest.raises(BadRepository):
-            plan({"runtime.txt": text})
-    else:
-        assert any(reason in line for line in plan({"runtime.txt": text}).reasons)
+    made = plan({"runtime.txt": text})
+    assert any(reason in line for line in made.reasons)
+    assert made.exclude_newer == ("2024-01-01" if "2024" in text else "")
 
 
 def test_runtime_in_latin_1() -> None:
@@ -107,8 +104,6 @@ def test_runtime_in_latin_1() -> None:
         ("python-3.11.1", "must be given as 'x.y'"),
         ("python-3.8", "asks for Python 3.8; this service has Python 3.11"),
         ("python-2", "asks for Python 2"),
-        ("r-4.3-2023-01-01", "asks for R"),
-        ("r-2023-01-01", "asks for R"),
     ],
 )
 def test_wrong_runtime(text: str, words: str) -> None:
@@ -149,7 +144,6 @@ def test_local_lines_wait_for_the_repository() -> None:
             "binder/start": "#!/bin/sh",
         },
         folder="binder",
-        not_yet=("setup.py",),
     )
     assert made.requirements == {
         "binder/requirements.txt": "numpy\n--pre\n-r ../dev.txt\n",
@@ -158,7 +152,6 @@ def test_local_lines_wait_for_the_repository() -> None:
     }
     assert made.local == ("-e", ".", "--pre", "./pkg[all]", "-c", "limits.txt", "-c", "https://example.org/c.txt")
     assert "binder/requirements.txt: 4 Python requirements." in made.reasons
-    assert not any("setup.py" in reason for reason in made.reasons)
 
 
 def test_only_local_lines() -> None:
@@ -185,17 +178,41 @@ def test_requirements_in_latin_1() -> None:
     assert made.reasons[0] == "requirements.txt is not UTF-8: it is read as latin-1."
 
 
-@pytest.mark.parametrize("name", ["environment.yml", "Project.toml", "install.R", "setup.py"])
-def test_not_yet(name: str) -> None:
-    """A repository that this version cannot build is refused, and the message names the file."""
-    with pytest.raises(BadRepository, match=f"cannot use {name} yet"):
-        plan({"apt.txt": "curl"}, not_yet=(name,))
+@pytest.mark.parametrize(
+    ("files", "language"),
+    [
+        ({"Project.toml": ""}, "Julia"),
+        ({"default.nix": ""}, "Nix"),
+        ({"runtime.txt": "r-4.4-2024-10-01"}, "R"),
+        ({"DESCRIPTION": ""}, "R"),
+        ({"environment.yaml": ""}, "conda"),
+        ({"Pipfile": ""}, "Pipenv"),
+    ],
+)
+def test_repo2docker(files: dict[str, str | bytes], language: str) -> None:
+    """What this builder does not know itself is left to repo2docker, and the log says why."""
+    made = plan(files | {"postBuild": "#!/bin/sh", "apt.txt": "curl"})
+    assert (made.kind, made.language, made.post_build) == (Kind.REPO2DOCKER, language, "postBuild")
+    assert made.reasons[0] == f"{next(iter(files))}: this repository is built by repo2docker ({language})."
 
 
-def test_not_yet_beside_requirements() -> None:
-    """Beside a requirement file it is left out, and the log says so."""
-    reasons = plan({"requirements.txt": "numpy"}, not_yet=("environment.yml",)).reasons
-    assert any("cannot use environment.yml yet: it is left out" in reason for reason in reasons)
+def test_repo2docker_with_a_wrong_file() -> None:
+    """What is wrong in the files that are known is said before it starts."""
+    with pytest.raises(BadRepository, match=r"apt\.txt, line 1"):
+        plan({"Project.toml": "", "apt.txt": "&&"})
+
+
+def test_install_r_alone() -> None:
+    """A file that is there and counts for nothing is named."""
+    made = plan({"install.R": ""})
+    assert made.kind is Kind.PYTHON
+    assert any("install.R is left out" in reason for reason in made.reasons)
+
+
+def test_old_julia() -> None:
+    """Julia's package file of before 1.0 is refused."""
+    with pytest.raises(BadRepository, match=r"REQUIRE .* no longer supported"):
+        plan({"REQUIRE": ""})
 
 
 @pytest.mark.parametrize("name", ["postBuild", "start"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from binderlet.builder.text import decode
+from binderlet.builder.text import decode, read_toml
 from binderlet.errors import BadRepository
 
 
@@ -31,3 +31,22 @@ def test_decode(content: bytes, text: str | None, note: str) -> None:
             decode(content, "x")
     else:
         assert decode(content, "x") == (text, note)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a = 1\nb = \n", r"x\.toml, line 2, is not valid TOML: Invalid value\."),
+        (b"[a", r"x\.toml is not valid TOML: .*"),
+        (b"\0", r"x\.toml is not a text file"),
+    ],
+)
+def test_wrong_toml(content: bytes, words: str) -> None:
+    """What is not TOML is refused with its place in the file."""
+    with pytest.raises(BadRepository, match=words):
+        read_toml(content, "x.toml")
+
+
+def test_toml() -> None:
+    """TOML is read, whatever its line ends."""
+    assert read_toml(b"[a]\r\nb = 1\r\n", "x.toml") == {"a": {"b": 1}}

@@ -31,7 +31,7 @@ from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.config.units import format_duration
-from binderlet.errors import BinderletError, BuildFailed, BuildTimeout
+from binderlet.errors import BadRepository, BinderletError, BuildFailed, BuildTimeout
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
@@ -150,6 +150,8 @@ class BuildKitBuilder:
         await self._tell_plan(work)
         if plan.kind is Kind.DOCKERFILE:
             await self._build_dockerfile(work, found)
+        elif plan.kind is Kind.REPO2DOCKER:
+            raise BadRepository(f"This version of binderlet cannot build {plan.language} environments yet.")
         else:
             await self._build_layers(work, base)
         await self._images.refresh()

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from binderlet.builder import requirements
-from binderlet.builder.text import decode
+from binderlet.builder.text import decode, read_toml
 from binderlet.errors import BadRepository
 
-TEXTS = ("Dockerfile", "requirements.txt", "apt.txt", "runtime.txt")
-SCRIPTS = ("postBuild", "start")
-NOT_YET = (
-    "environment.yml",
-    "environment.yaml",
+TEXTS = (
+    "Dockerfile",
     "Project.toml",
     "JuliaProject.toml",
     "REQUIRE",
     "default.nix",
     "install.R",
+    "environment.yml",
+    "environment.yaml",
     "Pipfile",
     "Pipfile.lock",
+    "requirements.txt",
+    "apt.txt",
+    "runtime.txt",
 )
-"""Files that repo2docker knows and this builder does not; they are looked for beside the others."""
-NOT_YET_IN_ROOT = ("DESCRIPTION", "setup.py", "pyproject.toml")
+"""Configuration files, in the order in which repo2docker looks for them."""
+ROOT_TEXTS = ("DESCRIPTION", "setup.py", "setup.cfg", "pyproject.toml")
 """The same, which count only in the root, and only where there is no folder for configuration."""
+SCRIPTS = ("postBuild", "start")
 IGNORE = (".dockerignore", ".containerignore")
 LARGEST = 1024**2
 """Bytes of a configuration file; larger ones are a mistake."""
@@ -45,8 +47,9 @@ class Detected:
     """Content by path: configuration files, and what requirement files include. Of scripts only the start."""
     executable: frozenset[str] = frozenset()
     """Paths of scripts that may be executed as they are."""
-    not_yet: tuple[str, ...] = ()
-    """Paths of configuration that this builder does not know how to use."""
+    is_package: bool = False
+    """Whether the repository itself is a Python package to install: a ``setup.py``, or a ``pyproject.toml`` that says
+    both what it is and how to build it."""
     ignore: str = ""
     """What ``.dockerignore`` and ``.containerignore`` say."""
 
@@ -70,10 +73,11 @@ def detect(checkout: Path) -> Detected:
     reader = _Reader(checkout)
     folder = reader.folder()
     prefix = f"{folder}/" if folder else ""
-    files: dict[str, bytes] = {}
-    for name in TEXTS:
-        if (content := reader.read(prefix + name)) is not None:
-            files[prefix + name] = content
+    names = [prefix + name for name in TEXTS] + ([] if folder else list(ROOT_TEXTS))
+    # The Dockerfile of the root is looked at in any case: it may be one of the first Binder's.
+    files = {
+        name: content for name in dict.fromkeys(["Dockerfile", *names]) if (content := reader.read(name)) is not None
+    }
     executable = set()
     for name in SCRIPTS:
         path = prefix + name
@@ -87,26 +91,20 @@ def detect(checkout: Path) -> Detected:
         folder=folder,
         files=files,
         executable=frozenset(executable),
-        not_yet=_not_yet(reader, prefix),
+        is_package=not folder and _is_package(files),
         ignore="\n".join(decode(reader.read(prefix + name) or b"", prefix + name)[0] for name in IGNORE).strip(),
     )
 
 
-def _not_yet(reader: _Reader, prefix: str) -> tuple[str, ...]:
-    found = [prefix + name for name in NOT_YET if reader.exists(prefix + name)]
-    if not prefix:
-        found += [name for name in NOT_YET_IN_ROOT if reader.exists(name) and _counts(reader, name)]
-    return tuple(found)
+def _is_package(files: Mapping[str, bytes]) -> bool:
+    """Whether the root is a Python package; a pyproject.toml may only configure tools.
 
-
-def _counts(reader: _Reader, name: str) -> bool:
-    """Whether a file in the root makes the repository a package; a pyproject.toml may only configure tools."""
-    if name != "pyproject.toml":
+    Raises:
+        BadRepository: pyproject.toml is not TOML.
+    """
+    if "setup.py" in files:
         return True
-    try:
-        body = tomllib.loads((reader.read(name) or b"").decode("utf-8", "replace"))
-    except tomllib.TOMLDecodeError:
-        return False
+    body = read_toml(files.get("pyproject.toml", b""), "pyproject.toml")
     return "project" in body and "build-system" in body
 
 
@@ -140,9 +138,6 @@ class _Reader:
                 "The repository has both a 'binder' and a '.binder' folder.", hint="Keep one of the two folders."
             )
         return found[0] if found else ""
-
-    def exists(self, path: str) -> bool:
-        return (self._root / path).is_file()
 
     def read(self, path: str, *, only: int = 0) -> bytes | None:
         """Give a file's content, or its first ``only`` bytes; None where there is no such file."""

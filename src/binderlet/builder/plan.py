@@ -5,29 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from enum import StrEnum
 
 from binderlet.builder import requirements
 from binderlet.builder.detect import Detected
+from binderlet.builder.packs import Pack, choose
 from binderlet.builder.requirements import Line
+from binderlet.builder.runtime import parse_runtime
 from binderlet.builder.text import decode
 from binderlet.errors import BadRepository
 
 APT_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9]+)?(=[A-Za-z0-9.+:~*-]+|/[a-z0-9-]+)?")
-LEGACY_BASE = re.compile(r"^\s*FROM\s+\S*andrewosh/binder-base", re.IGNORECASE | re.MULTILINE)
-
-PACKAGE_FILES = {"setup.py", "pyproject.toml"}
-"""What makes a repository a package, which a line such as ``-e .`` in its requirement file installs."""
+LANGUAGES = {
+    Pack.JULIA: "Julia",
+    Pack.NIX: "Nix",
+    Pack.R: "R",
+    Pack.CONDA: "conda",
+    Pack.PIPFILE: "Pipenv",
+}
+"""What repo2docker builds for us, and what the log calls it."""
+WHY = {
+    Pack.JULIA: ("Project.toml", "JuliaProject.toml"),
+    Pack.NIX: ("default.nix",),
+    Pack.R: ("runtime.txt", "DESCRIPTION"),
+    Pack.CONDA: ("environment.yml", "environment.yaml"),
+    Pack.PIPFILE: ("Pipfile.lock", "Pipfile"),
+}
+"""Files that ask for it."""
 
 
 class Kind(StrEnum):
-    """The two ways to build."""
+    """The ways to build."""
 
     PYTHON = "python"
     """On binderlet's base image: an environment and the repository's files on top."""
     DOCKERFILE = "dockerfile"
     """The repository's own Dockerfile, as it is."""
+    REPO2DOCKER = "repo2docker"
+    """By repo2docker: what this builder does not know itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,10 @@ class Plan:
     executable: frozenset[str] = frozenset()
     """Which of the two scripts may be executed as they are."""
     dockerfile: str = ""
+    exclude_newer: str = ""
+    """``yyyy-mm-dd``: the repository's own packages are those of that day. Empty: today's."""
+    language: str = ""
+    """What repo2docker is needed for, for people; empty for other kinds."""
     ignore: str = ""
     """Patterns of files that stay out of the image."""
     reasons: tuple[str, ...] = ()
@@ -62,13 +81,22 @@ def make_plan(found: Detected, python: str) -> Plan:
     Raises:
         BadRepository: a file is wrong or asks for what this builder cannot do; the message names file and line.
     """
-    if path := found.path("Dockerfile"):
-        return _dockerfile_plan(found, path)
+    pack = choose(found)
+    if pack in {Pack.LEGACY, Pack.JULIA_REQUIRE}:
+        raise _gone(pack)
+    if pack is Pack.DOCKERFILE:
+        return _dockerfile_plan(found, found.path("Dockerfile"))
+    if pack in LANGUAGES or (found.is_package and not _installs_itself(found)):
+        return _repo2docker_plan(found, pack)
+    return _python_plan(found, python)
+
+
+def _python_plan(found: Detected, python: str) -> Plan:
     reasons: list[str] = []
-    _check_runtime(found, python, reasons)
+    day = _check_runtime(found, python, reasons)
     packages = _apt(found, reasons)
     files, local = _requirements(found, reasons)
-    _check_not_yet(found, reasons, installs_itself=bool(local))
+    _tell_unused(found, reasons)
     for name in ("postBuild", "start"):
         _check_script(found, name, reasons)
     if not reasons:
@@ -83,48 +111,79 @@ def make_plan(found: Detected, python: str) -> Plan:
         post_build=found.path("postBuild"),
         start=found.path("start"),
         executable=found.executable,
+        exclude_newer=day,
         ignore=found.ignore,
         reasons=tuple(reasons),
     )
 
 
 def _dockerfile_plan(found: Detected, path: str) -> Plan:
-    text, note = decode(found.content("Dockerfile"), path)
-    if LEGACY_BASE.search(text):
-        raise BadRepository(f"{path} builds on andrewosh/binder-base, which is no longer supported.")
+    _, note = decode(found.content("Dockerfile"), path)
     reasons = [note] if note else []
     reasons.append(f"Building {path}; all other configuration files are left out.")
     return Plan(kind=Kind.DOCKERFILE, dockerfile=path, reasons=tuple(reasons))
 
 
-def _check_not_yet(found: Detected, reasons: list[str], *, installs_itself: bool) -> None:
-    """Go on without a file we cannot use only where a requirement file says what is needed, too."""
-    names = ", ".join(name for name in found.not_yet if not (installs_itself and name in PACKAGE_FILES))
-    if not names:
-        return
-    if not found.path("requirements.txt"):
-        raise BadRepository(
-            f"This version of binderlet cannot use {names} yet.",
-            hint="Add a requirements.txt, and an apt.txt for Debian packages, or a Dockerfile.",
+def _installs_itself(found: Detected) -> bool:
+    """Whether the requirement file names the repository as a package, as ``-e .`` does."""
+    path = found.path("requirements.txt")
+    if not path:
+        return False
+    lines = requirements.parse(decode(found.content("requirements.txt"), path)[0], path)
+    return any(line.kind is requirements.Kind.LOCAL for line in lines)
+
+
+def _repo2docker_plan(found: Detected, pack: Pack) -> Plan:
+    """Leave it to repo2docker; what goes wrong in files that we know is said before it starts."""
+    reasons: list[str] = []
+    path = next((found.path(name) for name in WHY.get(pack, ()) if found.path(name)), "pyproject.toml")
+    language = LANGUAGES.get(pack, "Python")
+    reasons.append(f"{path}: this repository is built by repo2docker ({language}).")
+    _apt(found, reasons)
+    for name in ("postBuild", "start"):
+        _check_script(found, name, reasons)
+    return Plan(
+        kind=Kind.REPO2DOCKER,
+        language=language,
+        post_build=found.path("postBuild"),
+        start=found.path("start"),
+        executable=found.executable,
+        ignore=found.ignore,
+        reasons=tuple(reasons),
+    )
+
+
+def _gone(pack: Pack) -> BadRepository:
+    if pack is Pack.LEGACY:
+        return BadRepository(
+            "Dockerfile builds on andrewosh/binder-base, which is no longer supported.",
+            hint="Write the environment into a requirements.txt or environment.yml instead.",
         )
-    reasons.append(f"This version of binderlet cannot use {names} yet: it is left out.")
+    return BadRepository(
+        "REQUIRE is Julia's package file from before Julia 1.0, which is no longer supported.",
+        hint="Replace it with a Project.toml.",
+    )
 
 
-def _check_runtime(found: Detected, python: str, reasons: list[str]) -> None:
+def _tell_unused(found: Detected, reasons: list[str]) -> None:
+    """Say which files are there and count for nothing, as a surprise is worse than a line in the log."""
+    if path := found.path("install.R"):
+        reasons.append(f"{path} is left out: R needs a runtime.txt such as r-4.4-2024-10-01 beside it.")
+
+
+def _check_runtime(found: Detected, python: str, reasons: list[str]) -> str:
+    """Compare the wanted Python with ours; gives the date that packages must not be newer than."""
     path = found.path("runtime.txt")
     if not path:
-        return
+        return ""
     text, note = decode(found.content("runtime.txt"), path)
     if note:
         reasons.append(note)
-    name, version, day = _parse_runtime(text.strip(), path)
-    if name == "r" and day:
-        raise BadRepository(f"{path} asks for R, which this version of binderlet cannot install yet.")
-    if name != "python":
+    runtime = parse_runtime(text, path)
+    if runtime.name != "python":
         reasons.append(f"{path}: {text.strip()!r} asks for nothing that is known here, so Python {python} is used.")
-        return
-    if day:
-        reasons.append(f"{path}: the date {day} is not used; packages are today's.")
+        return ""
+    version = runtime.version
     if version in {"", "3"}:
         reasons.append(f"{path} leaves the version of Python open: {python}.")
     elif re.fullmatch(r"\d+\.\d+", version) is None and version != "2":
@@ -136,24 +195,9 @@ def _check_runtime(found: Detected, python: str, reasons: list[str]) -> None:
         )
     else:
         reasons.append(f"{path}: Python {version}.")
-
-
-def _parse_runtime(text: str, path: str) -> tuple[str, str, str]:
-    """Give name, version and date of ``name-version``, ``name-version-yyyy-mm-dd`` or ``name-yyyy-mm-dd``."""
-    parts = text.split("-")
-    wrong = f"{path}: {text!r} is not of the form python-3.11."
-    if not all(parts) or len(parts) not in {2, 4, 5}:
-        raise BadRepository(wrong)
-    name, version = parts[0], parts[1] if len(parts) != 4 else ""  # noqa: PLR2004 - a name and a date
-    day = "-".join(parts[-3:]) if len(parts) > 2 else ""  # noqa: PLR2004 - a date has three parts
-    if day and re.fullmatch(r"\d{4}-\d{2}-\d{2}", day) is None:
-        raise BadRepository(wrong)
-    try:
-        if day:
-            date.fromisoformat(day)
-    except ValueError as error:
-        raise BadRepository(f"{path}: {day} is not a date.") from error
-    return name, version, day
+    if runtime.day:
+        reasons.append(f"{path}: the repository's packages are those of {runtime.day}.")
+    return runtime.day
 
 
 def _apt(found: Detected, reasons: list[str]) -> tuple[str, ...]:
@@ -178,11 +222,14 @@ def _requirements(found: Detected, reasons: list[str]) -> tuple[dict[str, str], 
     main = found.path("requirements.txt")
     if not main:
         return {}, ()
-    texts = {}
-    for path, content in (found.files or {}).items():
-        if path == main or path not in _configuration(found):
-            texts[path], note = decode(content, path)
+    texts: dict[str, str] = {}
+    waiting = [main]
+    while waiting:
+        path = waiting.pop(0)
+        if path not in texts:
+            texts[path], note = decode((found.files or {})[path], path)
             reasons += [note] if note else []
+            waiting += requirements.included(texts[path], path)
     lines = {path: requirements.parse(text, path) for path, text in texts.items()}
     every = [line for of_file in lines.values() for line in of_file]
     wanted = [line for path in lines if path not in _constraints(lines) for line in lines[path] if line.is_package]
@@ -196,11 +243,6 @@ def _requirements(found: Detected, reasons: list[str]) -> tuple[dict[str, str], 
     if not any(line.kind is requirements.Kind.REQUIREMENT for line in wanted):
         return {}, local
     return {path: texts[path] if not local else _without_local(of_file) for path, of_file in lines.items()}, local
-
-
-def _configuration(found: Detected) -> set[str]:
-    """Paths that were read for their own sake, not because a requirement file includes them."""
-    return {found.path(name) for name in ("Dockerfile", "apt.txt", "runtime.txt", "postBuild", "start")} - {""}
 
 
 def _constraints(lines: Mapping[str, list[Line]]) -> set[str]:

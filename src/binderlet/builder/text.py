@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
+import tomllib
+from typing import Any
 
 from binderlet.errors import BadRepository
 
@@ -21,6 +23,27 @@ def decode(content: bytes, path: str) -> tuple[str, str]:
     if "\0" in text:
         raise BadRepository(f"{path} is not a text file.")
     return text.replace("\r\n", "\n").replace("\r", "\n"), note
+
+
+def read_toml(content: bytes, path: str) -> dict[str, Any]:
+    """Give the body of a TOML file.
+
+    Raises:
+        BadRepository: it is not TOML; the message names file, line and column.
+    """
+    try:
+        return tomllib.loads(decode(content, path)[0])
+    except tomllib.TOMLDecodeError as error:
+        raise BadRepository(f"{path}{_at_line(str(error))} is not valid TOML: {_without_place(str(error))}.") from error
+
+
+def _at_line(reason: str) -> str:
+    found = re.search(r"\(at line (\d+)", reason)
+    return f", line {found[1]}," if found else ""
+
+
+def _without_place(reason: str) -> str:
+    return re.sub(r" \(at (line \d+, column \d+|end of document)\)", "", reason)
 
 
 def _decode(content: bytes, path: str) -> tuple[str, str]:
