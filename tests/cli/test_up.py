@@ -10,6 +10,7 @@ import pytest
 from binderlet.cli import detach, foreground
 from binderlet.cli.address import Address, folder_address, parse_address
 from binderlet.config import Settings
+from binderlet.config.load import load
 from support.command import Command
 
 
@@ -73,7 +74,7 @@ def test_example(command: Command, served: Served) -> None:
 
 
 def test_detach(command: Command, served: Served, tmp_path: Path) -> None:
-    """With --detach the other process gets the same settings, and we do the launch."""
+    """With --detach the other process gets the same settings, and we alone do the launch."""
     file = tmp_path / "own.toml"
     file.write_text("[cull]\nidle = '1m'\n", encoding="utf-8")
     arguments = ["up", "--detach", "--config", str(file), "--port", "9000", "--example", "--set", "cull.max_age=1h"]
@@ -82,9 +83,12 @@ def test_detach(command: Command, served: Served, tmp_path: Path) -> None:
     assert wanted is not None
     assert settings.cull.idle == 60
     assert served.arguments == [
-        "up", "--config", str(file), "--example",
+        "up", "--config", str(file),
         "--set", "cull.max_age=1h", "--set", f"paths.state={tmp_path}", "--set", "server.port=9000",
+        "--set", "providers.git.enabled=true", "--set", f'providers.git.local_folders=["{tmp_path}/example"]',
     ]  # fmt: skip
+    flags = dict(pair.split("=", 1) for pair in served.arguments[4::2])
+    assert load(file, environ={}, flags=flags).settings == settings
 
 
 def test_detach_plainly(command: Command, served: Served) -> None:

@@ -43,7 +43,9 @@ def up(
         from binderlet.cli.detach import serve_detached
 
         given = [f"{key}={value}" for key, value in flags.items() if value is not None]
-        serve_detached(settings, wanted, _arguments(config, [*(keys or ()), *given], example=example))
+        if example:
+            given += _example_settings(settings)
+        serve_detached(settings, wanted, _arguments(config, [*(keys or ()), *given]))
     else:
         from binderlet.cli.foreground import serve_here
 
@@ -68,7 +70,15 @@ def _address(url: str, settings: Settings) -> Address:
     return address_of(url, settings)
 
 
-def _arguments(config: Path | None, keys: list[str], *, example: bool) -> list[str]:
+def _example_settings(settings: Settings) -> list[str]:
+    """Give what lets another process launch the example without launching it by itself, which is done from here."""
+    import json
+
+    folders = json.dumps([str(folder) for folder in settings.providers.git.local_folders])
+    return ["providers.git.enabled=true", f"providers.git.local_folders={folders}"]
+
+
+def _arguments(config: Path | None, keys: list[str]) -> list[str]:
     """Give the arguments of the process that serves in the background."""
-    arguments = ["up", *(["--config", str(config)] if config else []), *(["--example"] if example else [])]
+    arguments = ["up", *(["--config", str(config)] if config else [])]
     return arguments + [part for key in keys for part in ("--set", key)]
