@@ -12,7 +12,7 @@ import pytest
 from binderlet.builder.fake import FakeBuilder
 from binderlet.config import Settings
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BinderletError, BuildFailed, DiskFull
+from binderlet.errors import BinderletError, BuildFailed, DiskFull, EngineUnavailable
 from binderlet.events.kinds import BuildEnded, BuildStarted
 from binderlet.launch.builds import build_id
 from binderlet.model import Commit
@@ -73,6 +73,16 @@ async def test_a_failure_is_remembered_for_a_while(workshop: Workshop) -> None:
     await second.result()
     assert second.state == "success"
     assert len(workshop.builder.requests) == 2
+
+
+@pytest.mark.parametrize("error", [EngineUnavailable("Away."), DiskFull("Full.")])
+async def test_what_is_not_the_repositorys_fault_is_not_remembered(workshop: Workshop, error: BinderletError) -> None:
+    """After a failure of the machine the next launch builds at once."""
+    workshop.builder.error = error
+    with pytest.raises(type(error)):
+        await workshop.builds.join(MINE, "image:1").result()
+    workshop.builder.error = None
+    assert (await workshop.builds.join(MINE, "image:1").result()).name == "image:1"
 
 
 async def test_a_full_disk_refuses_builds(workshop: Workshop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from binderlet.errors import (
 )
 from binderlet.launch import machine as m
 from binderlet.launch.request import LaunchRequest
+from binderlet.model import SessionState
 from support.dialogue import Dialogue
 from support.values import COMMIT, IMAGE, REQUEST, SESSION, SPEC
 
@@ -171,6 +173,25 @@ def test_recovered_session_that_dies_is_removed() -> None:
     dialogue = Dialogue(REQUEST, m.Recover(SESSION)) << m.Resolve(SPEC) >> m.Resolved(COMMIT)
     dialogue << m.AwaitSession(SESSION) >> m.Failed(error) << m.StopSession(SESSION) << m.GiveBackPlace()
     dialogue.announced("failed", "ended") << m.Finish("failure", error)
+    dialogue.end()
+
+
+def test_recovered_session_whose_commit_is_not_known_any_more() -> None:
+    """Where the spec cannot be resolved now, a session that runs is announced with what its labels know."""
+    dialogue = Dialogue(REQUEST, m.Recover(SESSION)) << m.Resolve(SPEC) >> m.Failed(RefNotFound("It is gone."))
+    dialogue << m.AwaitSession(SESSION) >> m.Started(SESSION) << m.AddRoute(SESSION) >> m.Routed()
+    dialogue.announced("ready", "server running") << m.Finish("success")
+    dialogue.end()
+    assert dialogue.machine.commit is not None
+    assert (dialogue.machine.commit.sha, dialogue.machine.commit.repo_url) == (COMMIT.sha, COMMIT.repo_url)
+
+
+def test_recovered_session_that_was_made_and_never_run() -> None:
+    """A container that nobody told to run is removed, and its launch goes through every step anew."""
+    made = replace(SESSION, state=SessionState.STARTING)
+    dialogue = Dialogue(REQUEST, m.Recover(made)) << m.StopSession(made) << m.Resolve(SPEC) >> m.Resolved(COMMIT)
+    dialogue << m.FindImage(COMMIT) >> m.ImageFound(IMAGE)
+    dialogue.announced("built", "Found") << m.RequestPlace(COMMIT.repo_url, COMMIT.owner)
     dialogue.end()
 
 

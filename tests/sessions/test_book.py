@@ -21,7 +21,7 @@ from binderlet.errors import (
 )
 from binderlet.events.bus import Bus
 from binderlet.events.kinds import Fact, SessionEnded
-from binderlet.model import Route, Session, SessionState
+from binderlet.model import Route, Session, SessionSpec, SessionState
 from binderlet.router.inprocess import InProcessRouter
 from binderlet.sessions import book as book_module
 from binderlet.sessions.book import Sessions
@@ -468,6 +468,40 @@ async def test_a_recovered_session_that_dies_ends_its_launchs_wait(house: House)
     await eventually(lambda: house.gone == ["launch-1"])
     with pytest.raises(SessionDied):
         await house.sessions.wait_ready(recovered)
+
+
+async def test_a_session_that_was_made_and_never_run_is_ended(house: House) -> None:
+    """One that the engine made and nobody told to run gets its start timeout; one that runs after all is routed."""
+    late, never = await house.sessions.start(ORDER), await house.sessions.start(ORDER)
+    for session in (late, never):
+        house.engine._sessions[session.id] = replace(session, state=SessionState.STARTING, address="")
+    house.open()
+    assert len((await house.sessions.reconcile()).recovered) == 2
+    house.engine._sessions[late.id] = late
+    house.now += SETTINGS.session.start_timeout + 1
+    await house.sessions.reconcile()
+    assert await house.router.routes() == {late.id: late.address}
+    assert house.sessions.running() == {late.id: late}
+    assert house.engine.stopped == [never.id]
+    assert house.ends() == [(never.id, "abandoned")]
+
+
+async def test_a_start_without_an_answer_leaves_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the engine goes away during a start, what it made nevertheless is ended once it is back."""
+    start = house.engine.start
+
+    async def start_and_vanish(spec: SessionSpec) -> Session:
+        await start(spec)
+        house.engine.down = True
+        raise EngineUnavailable("It went away.")
+
+    monkeypatch.setattr(house.engine, "start", start_and_vanish)
+    with pytest.raises(EngineUnavailable):
+        await house.sessions.start(ORDER)
+    house.engine.down = False
+    result = await house.sessions.reconcile()
+    assert (result.found, result.recovered) == ((), ())
+    assert await house.engine.list() == []
 
 
 async def test_what_ended_while_nobody_looked_is_cleaned_up(house: House) -> None:

@@ -2,7 +2,7 @@
 
 Each build has a folder ``<state>/builds/<id>/`` with ``request.json``, ``log`` and, once it has ended,
 ``result.json``. A folder without a result is a build that this process must take up again after a restart; a
-result that failed is remembered for ``builder.failure_memory`` and answered with its log.
+failure is remembered for ``builder.failure_memory`` and answered with its log, unless the machine was to blame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import structlog
 
 from binderlet.builder.base import Builder, BuildRequest
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BinderletError, BuildFailed, DiskFull
+from binderlet.errors import BinderletError, BuildFailed, DiskFull, Refused, Unavailable
 from binderlet.events.buildlog import BuildLog
 from binderlet.events.bus import Bus, Story
 from binderlet.events.kinds import BuildEnded, BuildStarted, LaunchEvent
@@ -94,6 +94,11 @@ class Build:
         """Whether it has ended badly."""
         return self._result.done() and self._result.exception() is not None
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether it has ended badly because of the repository: another try would end the same way."""
+        return self.failed and not isinstance(self._result.exception(), Unavailable | Refused)
+
 
 class Builds:
     """Runs builds, at most ``builder.concurrent`` at once."""
@@ -151,7 +156,7 @@ class Builds:
     def _is_stale(self, build: Build) -> bool:
         if not build.ended_at:
             return False
-        return not build.failed or self._clock() - build.ended_at >= self._settings.failure_memory
+        return not build.is_telling or self._clock() - build.ended_at >= self._settings.failure_memory
 
     def log_path(self, build: str) -> Path | None:
         """Give the stored log of a build, or None where there is none of that id; answered from memory."""

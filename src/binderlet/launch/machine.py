@@ -24,7 +24,7 @@ from typing import Any
 from binderlet.errors import BinderletError, EngineUnavailable, Full, ImageMissing, RepositoryFull
 from binderlet.events.kinds import LaunchEvent
 from binderlet.launch.request import LaunchRequest
-from binderlet.model import Commit, Image, Phase, RepoSpec, Session
+from binderlet.model import Commit, Image, Phase, RepoSpec, Session, SessionState
 
 ATTEMPTS = 4
 """How often a session is started while the engine does not answer."""
@@ -253,8 +253,7 @@ class Machine:
             case Begin():
                 return [Resolve(self.request.spec)]
             case Recover(session):
-                self._recovered, self._has_place = session, True
-                return [Resolve(self.request.spec)]
+                return self._recover(session)
             case Resolved(commit):
                 return self._resolved(commit)
             case ImageFound(image):
@@ -279,6 +278,13 @@ class Machine:
                 return [Announce(self._ready()), Finish("success")]
             case Failed(error):
                 return self._failed(error)
+
+    def _recover(self, session: Session) -> Sequence[Command]:
+        if session.state is SessionState.STARTING:
+            # Nobody will ever tell the engine to run what was only made: this launch begins anew.
+            return [StopSession(session), Resolve(self.request.spec)]
+        self._recovered, self._has_place = session, True
+        return [Resolve(self.request.spec)]
 
     @property
     def _known_commit(self) -> Commit:
@@ -310,6 +316,9 @@ class Machine:
         return StartSession(self._known_commit, self.image)
 
     def _failed(self, error: BinderletError) -> Sequence[Command]:
+        if self._recovered is not None and self.commit is None:
+            # The session runs, whatever the repository's host says today.
+            return self._resolved(_commit_of(self._recovered))
         starting = self._has_place and self.session is None and self.image is not None
         if starting and isinstance(error, ImageMissing) and not self._rebuilt:
             self._rebuilt = self.waited_for_build = True
@@ -344,6 +353,20 @@ class Machine:
             "binder_client_ip": request.client,
         }
         return LaunchEvent(Phase.READY, f"server running at {url}\n", fields)
+
+
+def _commit_of(session: Session) -> Commit:
+    """Give what a session's labels know of its commit."""
+    return Commit(
+        provider=session.provider,
+        sha=session.image.rpartition(":")[2],
+        clone_url=session.repo_url,
+        repo_url=session.repo_url,
+        ref_url=session.repo_url,
+        resolved_spec=session.spec,
+        slug="",
+        owner="",
+    )
 
 
 def queue_event(position: int, taken: int, limit: int) -> LaunchEvent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from binderlet.model import Route, Session, SessionSpec, SessionState
 from binderlet.router.base import Router
 from binderlet.sessions.command import session_spec
 from binderlet.sessions.order import SessionOrder
+from binderlet.sessions.pool import Pool
 from binderlet.sessions.probe import Probe
 from binderlet.sessions.ready import until_ready
 from binderlet.sessions.reconcile import Known, Mend, Reconciled, compare
@@ -53,7 +54,8 @@ class _Entry:
 class Sessions:
     """Starts sessions and ends them; ``run`` notices those that end by themselves.
 
-    ``environment`` is added to every session's own. Every method may be called concurrently.
+    ``environment`` is added to every session's own. ``standbys`` are the sessions started ahead; ``engine`` is then the
+    pool's. Every method may be called concurrently.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class Sessions:
         tasks: Tasks,
         *,
         environment: Mapping[str, str] | None = None,
+        standbys: Pool | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
+        self._standbys = standbys
         self._router = router
         self._settings = settings
         self._bus = bus
@@ -116,7 +120,9 @@ class Sessions:
     # Starting.
 
     async def start(self, order: SessionOrder) -> Session:
-        """Start a session and wait until it answers with HTTP 200; on failure or cancellation it is ended again.
+        """Adopt a standby that answers, or start a session and wait until it answers with HTTP 200.
+
+        On failure or cancellation the session is ended again.
 
         Raises:
             ImageMissing: the engine has no such image.
@@ -124,7 +130,12 @@ class Sessions:
             SessionSilent: it did not answer in time.
             EngineUnavailable: the engine does not answer.
         """
+        if self._standbys is not None and (adopted := await self._standbys.take(order)) is not None:
+            self._entries[adopted.id] = _Entry(adopted, ready=True)
+            return adopted
         async with self._slots.hold():
+            if self._standbys is not None:
+                await self._standbys.make_room()
             spec = session_spec(order, self._settings, now=self._clock(), environment=self._environment)
             death = self._expect_death(spec.id)
             self._starting.add(spec.id)
@@ -135,9 +146,9 @@ class Sessions:
                 self._deaths.pop(spec.id, None)
 
     async def _start(self, spec: SessionSpec, death: asyncio.Future[Session]) -> Session:
-        session = await self._engine.start(spec)
-        entry = self._entries[spec.id] = _Entry(replace(session, state=SessionState.STARTING))
         try:
+            session = await self._engine.start(spec)
+            entry = self._entries[spec.id] = _Entry(replace(session, state=SessionState.STARTING))
             await self._until_ready(session, death)
         except BaseException:
             await self._abandon(spec.id)
@@ -295,6 +306,7 @@ class Sessions:
             listed = await self._engine.list()
             # What was started or ended while the lists were read is left for the next time.
             busy = self._starting | self._unwanted.keys() | self._departed | (self._entries.keys() - known.keys())
+            self._see(listed)
             mend = compare(listed, routes, known, busy)
             result = await self._mend(mend, len(listed) - len(mend.ended), routes or {})
         if result.changed:
@@ -308,6 +320,13 @@ class Sessions:
             )
             _tell(self._reconciled_listeners, result)
         return result
+
+    def _see(self, listed: Sequence[Session]) -> None:
+        """Take note of found sessions that run by now: one that the engine had only made has no address yet."""
+        for session in listed:
+            entry = self._entries.get(session.id)
+            if entry is not None and entry.session.state is SessionState.STARTING and entry.ready:
+                entry.session = session
 
     async def _end_unwanted(self) -> None:
         for session_id, reason in list(self._unwanted.items()):
@@ -344,8 +363,13 @@ class Sessions:
         """Route a session of an earlier control plane once it answers: its visitor may have its link already."""
         session = self._entries[session_id].session
         if await self._probe.why_not_ready(session):
+            if session.state is SessionState.STARTING and self._is_overdue(session):
+                await self.stop(session_id, ABANDONED)  # it was made, and whoever made it never told it to run
             return False  # the next time may be better, and a launch that goes on with it waits by itself
         return await self._add_route(Route(session_id, session.address))
+
+    def _is_overdue(self, session: Session) -> bool:
+        return self._clock() - session.created_at > self._settings.session.start_timeout
 
     async def _add_route(self, route: Route) -> bool:
         entry = self._entries.get(route.session_id)
