@@ -80,7 +80,7 @@ class History:
         self.path = path
         self._keep = keep
         self._clock = clock
-        self._database: aiosqlite.Connection | None = None
+        self._opening: asyncio.Future[tuple[aiosqlite.Connection]] | None = None
         self._outbox: Outbox[Fact] = Outbox(self._write, name="history")
 
     @property
@@ -176,13 +176,25 @@ class History:
             raise StoreUnavailable(f"The history database {self.path} cannot be read: {error}.") from error
 
     async def _connected(self) -> aiosqlite.Connection:
-        if self._database is None:
-            self._database = await self._open()
-        return self._database
+        # One opening for all who come meanwhile; cancelling one of them does not tear it.
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.gather(self._open())
+        await asyncio.wait([opening])
+        try:
+            (database,) = opening.result()
+        except BaseException:
+            self._opening = None
+            raise
+        return database
 
     async def _disconnect(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            (database,) = opening.result()
             await database.close()
 
     async def _open(self) -> aiosqlite.Connection:
