@@ -261,3 +261,22 @@ def test_as_a_program(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", supervisor.__file__, str(tmp_path)]
     assert subprocess.run(command, check=False, cwd="/").returncode == 0
     assert json.loads((tmp_path / "result.json").read_text())["code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b'{"message": "#5 0.3 Installing\\n", "phase": "building"}', b"Installing"),
+        (b'{"message": "#5 [3/9] RUN x\\n"}', b"[3/9] RUN x"),
+        (b'{"message": "#5 DONE 0.1s\\n"}', None),
+        (b'{"message": "Error during build: Command \'[docker]\' returned 1", "exc_info": "..."}', None),
+        (b'{"message": "Error during build: R 9 is not supported"}', b"Error during build: R 9 is not supported"),
+        (b'{"message": "one\\ntwo"}', b"one\ntwo"),
+        (b'{"other": 1}', b'{"other": 1}'),
+        (b"[1]", b"[1]"),
+        (b"Traceback", b"Traceback"),
+    ],
+)
+def test_repo2docker_log(line: bytes, shown: bytes | None) -> None:
+    """Of repo2docker's JSON lines the message is shown, as BuildKit's own lines would be."""
+    assert supervisor.READERS["repo2docker"]().line(line) == shown

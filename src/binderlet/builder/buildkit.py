@@ -23,6 +23,7 @@ from binderlet.builder.context import Context
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import diagnose, may_build_from_source
 from binderlet.builder.job import JobSpec, Outcome
+from binderlet.builder.fallback import FallbackJob, diagnose_fallback
 from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.plan import Kind, Plan, make_plan
@@ -151,7 +152,7 @@ class BuildKitBuilder:
         if plan.kind is Kind.DOCKERFILE:
             await self._build_dockerfile(work, found)
         elif plan.kind is Kind.REPO2DOCKER:
-            raise BadRepository(f"This version of binderlet cannot build {plan.language} environments yet.")
+            await self._build_by_repo2docker(work)
         else:
             await self._build_layers(work, base)
         await self._images.refresh()
@@ -262,11 +263,45 @@ class BuildKitBuilder:
 
     async def _run(self, work: _Work, job: str, context: Context, command: BuildCommand) -> Outcome:
         tools = self._tools
-        variables = self._network.variables()
-        proxies = {name: value for name, value in variables.items() if name.lower() in PROXY_VARIABLES}
         whole = replace(
             command,
-            arguments={**command.arguments, **proxies},
+    async def _build_by_repo2docker(self, work: _Work) -> None:
+        """Leave it to repo2docker: same job, log, deadline, labels and name."""
+        if not self._settings.fallback:
+            raise BadRepository(
+                f"This service builds no {work.plan.language} environments.",
+                hint="Add a requirements.txt or a Dockerfile; operators can set builder.fallback.",
+            )
+        commit, image = work.request.commit, work.request.image
+        files = FallbackJob(
+            folder=self._jobs.path(job_key(image)).absolute(),
+            checkout=work.request.checkout.absolute(),
+            image=image,
+            labels=self._labels(commit) | {"binderlet.image": "repo2docker"},
+            arguments=self._proxies(),
+            base_image=self._settings.fallback_base,
+            cache_namespace=self._owners_namespace(commit),
+        )
+
+        def spec(seconds: float) -> JobSpec:
+            return JobSpec(
+                command=files.command(),
+                environment=files.environment(self._tools, self._network.clone_environment()),
+                log=work.log.path,
+                limit=self._settings.log_limit,
+                timeout=seconds,
+                progress="repo2docker",
+            )
+
+        outcome = await self._jobs.run(job_key(image), files, spec, work.log, deadline=work.deadline)
+        if outcome.reason == "exited" and outcome.code != 0:
+            raise diagnose_fallback(outcome.tail, work.plan, outcome.code)
+        self._raise_unless_good(outcome, work)
+
+    def _proxies(self) -> dict[str, str]:
+        return {name: value for name, value in self._network.variables().items() if name.lower() in PROXY_VARIABLES}
+
+            arguments={**command.arguments, **self._proxies()},
             secrets=context.secrets,
             memory=self._settings.memory,
         )

@@ -39,7 +39,7 @@ class JobSpec:
     timeout: float = 3600.0
     """Seconds after which the whole process group is ended."""
     progress: str = "raw"
-    """``raw``; for BuildKit ``steps`` or ``output``, see ``supervisor.Readable``."""
+    """``raw``; for BuildKit ``steps`` or ``output``, see ``supervisor.Readable``; ``repo2docker``."""
 
 
 @dataclass(frozen=True, slots=True)

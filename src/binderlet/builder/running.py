@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from binderlet.builder.context import Context
 from binderlet.builder.job import Job, JobSpec, Outcome
 from binderlet.events.buildlog import BuildLog
 
@@ -17,6 +17,13 @@ from binderlet.events.buildlog import BuildLog
 class _Shared:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     followers: int = 0
+
+
+class Files(Protocol):
+    """What a job's program reads."""
+
+    def write(self) -> None:
+        """Write it into the job's folder, which exists and is empty. Blocks on the disk."""
 
 
 class Jobs:
@@ -36,7 +43,7 @@ class Jobs:
         return await asyncio.to_thread(job.is_running) or await asyncio.to_thread(job.outcome) is not None
 
     async def run(
-        self, key: str, context: Context, spec: Callable[[float], JobSpec], log: BuildLog, *, deadline: float
+        self, key: str, files: Files, spec: Callable[[float], JobSpec], log: BuildLog, *, deadline: float
     ) -> Outcome:
         """Give the outcome of the job ``key``, with its output in ``log`` from its first line on.
 
@@ -49,7 +56,7 @@ class Jobs:
         try:
             await log.flush()
             async with shared.turn:
-                relay = await self._start_or_join(job, context, spec, log, deadline, alone=shared.followers == 1)
+                relay = await self._start_or_join(job, files, spec, log, deadline, alone=shared.followers == 1)
             return await job.wait(relay)
         except asyncio.CancelledError:
             if shared.followers == 1:
@@ -65,7 +72,7 @@ class Jobs:
     async def _start_or_join(
         self,
         job: Job,
-        context: Context,
+        files: Files,
         spec: Callable[[float], JobSpec],
         log: BuildLog,
         deadline: float,
@@ -80,15 +87,15 @@ class Jobs:
         # An outcome that nobody waited for counts only for the build whose log it is in; for others it is old news.
         if running or (ended and (not alone or theirs == ours)):
             return None if theirs == ours else log.path
-        await asyncio.to_thread(_prepare, job, context)
+        await asyncio.to_thread(_prepare, job, files)
         await job.start(spec(max(1.0, deadline - time.monotonic())))
         return None
 
 
-def _prepare(job: Job, context: Context) -> None:
+def _prepare(job: Job, files: Files) -> None:
     job.clear()
     job.folder.mkdir(parents=True, mode=0o700)
-    context.write()
+    files.write()
 
 
 def _clear(job: Job) -> None:

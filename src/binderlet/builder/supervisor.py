@@ -69,13 +69,41 @@ class Readable:
         return b"/bin/bash -c" in line and OUR_STEP_FAILED.match(line) is not None
 
 
+class Translated:
+    """Makes repo2docker's JSON log readable, and what BuildKit prints within it."""
+
+    def __init__(self) -> None:
+        self._readable = Readable(steps=True)
+
+    def line(self, line: bytes) -> bytes | None:
+        """Give what to show of a line, or None."""
+        try:
+            body = json.loads(line)
+            message = str(body["message"])
+        except (ValueError, KeyError, TypeError):
+            return self._readable.line(line)
+        if message.startswith("Error during build: Command '"):
+            return None  # our own command line; what it printed comes before
+        lines = message.rstrip().encode("utf-8", "replace").split(b"\n")
+        shown = [text for text in map(self._readable.line, lines) if text is not None]
+        return b"\n".join(shown) if shown else None
+
+
+READERS: dict[str, Callable[[], Readable | Translated]] = {
+    "steps": lambda: Readable(steps=True),
+    "output": lambda: Readable(steps=False),
+    "repo2docker": Translated,
+}
+"""How the process's output is made readable; any other name leaves it as it is."""
+
+
 class Output:
     """Takes the process's output: appends what fits to the log, and keeps the end in memory."""
 
     def __init__(self, log: int, copy: int, limit: int, progress: str) -> None:
         self._files = (log, copy)
         self._room = limit
-        self._readable = None if progress == "raw" else Readable(steps=progress == "steps")
+        self._readable = READERS[progress]() if progress in READERS else None
         self._rest = b""
         self._tail: deque[bytes] = deque()
         self._tail_size = 0

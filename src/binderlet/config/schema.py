@@ -258,6 +258,24 @@ class ProviderSettings(Section):
 class PageSettings(Section):
     """What the pages say."""
 
+    fallback: bool = Field(
+        default=True, description="Whether repo2docker builds what the own builder does not know: R, Julia, Nix."
+    )
+    fallback_base: str = Field(
+        "", description="Image that repo2docker builds on. Empty: its own choice, which comes from Docker Hub."
+    )
+    exclude_newer: str = Field(
+        "",
+        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
+        description="Day, such as 2024-06-30: packages that repositories ask for are not newer, unless their "
+        "runtime.txt has a date of its own. Empty: today's.",
+    )
+    conda_channels: list[str] = Field(
+        ["conda-forge"], description="Channels, names or addresses, where an environment.yml names none."
+    )
+    conda_cache: ByteSize = Field(
+        10 * 1024**3, ge=0, description="Disk for downloaded conda packages; those not used for longest go first."
+    )
     title: str = Field("binderlet", description="Name of this service.")
     about: str = Field("", description="HTML shown on the about page.")
     banner: str = Field("", description="HTML shown on top of every page.")

@@ -1,0 +1,192 @@
+"""The real repo2docker through our engine: with Dockerfiles to the end, with all else up to the network's edge."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import secrets
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from binderlet.builder.fallback import FallbackJob
+from binderlet.builder.toolchain import Toolchain
+from binderlet.config.network import network_environment
+from binderlet.config.schema import BuilderSettings, NetworkSettings
+from binderlet.errors import BadRepository, BinderletError, BuildFailed, BuildTimeout, RegistryUnreachable
+from binderlet.model import Image
+from support.tiny_base import CliStore, TinyBase, TinyBases, docker
+from support.workshop import Workshop, make_builder
+
+NOWHERE = network_environment(
+    NetworkSettings(http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9", no_proxy="localhost"),
+    {},
+    lambda _path: None,
+)
+"""A network in which nothing answers, on any machine."""
+RECORDER = """#!/bin/bash
+# Writes down how it was called and with which files, and lets the image exist.
+here={folder}
+printf '%s\\n' "$@" >> $here/calls
+context="${{@: -1}}"
+if [ "$1" = build ]; then cp -a "$context" $here/context; touch $here/built; {build}; fi
+if [ "$1" = image ]; then [ -e $here/built ] && echo '[{{"RepoTags": [], "Config": {{}}}}]' || exit 1; fi
+"""
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Path:
+    """A folder with a pretended ``docker`` in it."""
+    folder = tmp_path / "recorder"
+    folder.mkdir()
+    (folder / "docker").write_text(RECORDER.format(folder=folder, build="echo '#5 0.1 pretended'"))
+    (folder / "docker").chmod(0o755)
+    return folder
+
+
+def recorded(workshop: Workshop, folder: Path, settings: BuilderSettings | None = None) -> Workshop:
+    """Give a workshop whose build tool only writes down what it should do."""
+    tools = Toolchain("docker", str(folder / "docker"), "20.10.24", "")
+    store = RecordedStore(folder / "built")
+    builder = make_builder(
+        settings or BuilderSettings(), tools, TinyBases(TinyBase("base", "sha256:0")), store, folder / "state"
+    )
+    builder._network = NOWHERE
+    return replace(workshop, builder=builder)
+
+
+class RecordedStore(CliStore):
+    """An image store that has any image once something was built."""
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__("false")
+        self._mark = mark
+
+    async def find(self, name: str) -> Image | None:
+        """Give the image."""
+        return Image(name, "sha256:1") if await asyncio.to_thread(self._mark.exists) else None
+
+
+@pytest.fixture
+def image(tools: Toolchain) -> Iterator[str]:
+    """A name for an image, which is removed afterwards."""
+    name = f"binderlet-test/r2d-{secrets.token_hex(6)}:1"
+    yield name
+    docker(tools.program, "image", "rm", "--force", name, check=False)
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+def test_dockerfile_for_real(tools: Toolchain, tiny_base: TinyBase, tmp_path: Path, image: str) -> None:
+    """repo2docker builds a Dockerfile through our engine, with our labels and the tool of this machine."""
+    (tmp_path / "Dockerfile").write_text(f"FROM {tiny_base.name}\nARG NB_USER\nRUN echo user is $NB_USER\nCOPY . .\n")
+    job = FallbackJob(tmp_path, tmp_path, image, {"repo2docker.ref": "abc", "binderlet.image": "repo2docker"})
+    job.write()
+    environment = os.environ | job.environment(tools, {})
+    done = subprocess.run(job.command(), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "user is jovyan" in done.stderr
+    labels = docker(tools.program, "image", "inspect", "--format", "{{json .Config.Labels}}", image)
+    assert '"repo2docker.ref":"abc"' in labels
+    assert '"repo2docker.version"' in labels
+    again = subprocess.run(job.command(), env=environment, capture_output=True, text=True, check=False)
+    assert "Reusing existing image" in again.stderr
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_nix_with_recorded_tool(workshop: Workshop, recorder: Path) -> None:
+    """What repo2docker renders reaches the tool: its Dockerfile, the repository's files, user, labels and name."""
+    (workshop.checkout / "default.nix").write_text("{}")
+    (workshop.checkout / "analysis.ipynb").write_text("{}")
+    (workshop.checkout / "link").symlink_to("/etc/hostname")
+    workshop = recorded(workshop, recorder, BuilderSettings(fallback_base="mirror/buildpack:1"))
+    built = await workshop.build()
+    assert built.name == workshop.images[-1]
+    calls = (recorder / "calls").read_text()
+    for words in ("NB_UID=1000", "NB_USER=jovyan", built.name):
+        assert words in calls
+    dockerfile = (recorder / "context" / "Dockerfile").read_text()
+    assert "FROM mirror/buildpack:1" in dockerfile
+    assert f'repo2docker.ref="{built.name.partition(":")[2]}"' in dockerfile
+    assert (recorder / "context" / "src" / "analysis.ipynb").exists()
+    assert (recorder / "context" / "src" / "link").is_symlink()
+    text = await workshop.read()
+    assert "default.nix: this repository is built by repo2docker (Nix)." in text
+    assert "pretended" in text
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("name", "content", "host"),
+    [
+        ("runtime.txt", "r-4.3-2023-01-01", "packagemanager.posit.co"),
+        ("Project.toml", "", "julialang-s3.julialang.org"),
+    ],
+)
+async def test_up_to_the_networks_edge(workshop: Workshop, recorder: Path, name: str, content: str, host: str) -> None:
+    """R and Julia ask servers before they build; what does not answer is named, with the setting that helps."""
+    (workshop.checkout / name).write_text(content)
+    with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1 cannot be reached") as caught:
+        await recorded(workshop, recorder).build()
+    assert "network.https_proxy" in caught.value.hint
+    assert host in await workshop.read()
+
+
+@pytest.mark.docker
+async def test_switched_off(workshop: Workshop, recorder: Path) -> None:
+    """Where the operator wants no fallback, repositories that need it are refused."""
+    (workshop.checkout / "default.nix").write_text("{}")
+    with pytest.raises(BadRepository, match="builds no Nix environments"):
+        await recorded(workshop, recorder, BuilderSettings(fallback=False)).build()
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("build", "settings", "error"),
+    [
+        ("exit 3", BuilderSettings(), BuildFailed),
+        ("sleep 60", BuilderSettings(timeout=3), BuildTimeout),
+    ],
+)
+async def test_failures(
+    workshop: Workshop, recorder: Path, build: str, settings: BuilderSettings, error: type[BinderletError]
+) -> None:
+    """A step that fails or takes too long ends the build as any other."""
+    (recorder / "docker").write_text(RECORDER.format(folder=recorder, build=build))
+    (workshop.checkout / "default.nix").write_text("{}")
+    with pytest.raises(error):
+        await recorded(workshop, recorder, settings).build()
+
+
+@pytest.mark.filterwarnings("ignore:pythonjsonlogger")
+def test_engine_alone(recorder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive is unpacked for the tool, and gone afterwards; a folder is built where it is."""
+    import binderlet.builder.fallback_engine as module  # noqa: PLC0415 - it loads repo2docker, which warns
+
+    tools = Toolchain("docker", str(recorder / "docker"), "", "")
+    variables = FallbackJob(recorder, recorder, "x").environment(tools, {})
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("Dockerfile"))
+    buffer.seek(0)
+    engine = module.BinderletEngine(parent=None)
+    assert engine.container_cli == str(recorder / "docker")
+    assert list(engine.build(tag="t:1", fileobj=buffer, buildargs={"A": "1"}, platform="x")) == ["#5 0.1 pretended\n"]
+    assert (recorder / "context" / "Dockerfile").exists()
+    unpacked = (recorder / "calls").read_text().splitlines()[-1]
+    assert not Path(unpacked).exists()
+    list(engine.build(tag="t:1", path=str(recorder), dockerfile="binder/Dockerfile", labels={"a": "b"}))
+    assert f"{recorder}/binder/Dockerfile" in (recorder / "calls").read_text()
+    (recorder / "docker").write_text("#!/bin/sh\nexit 4\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        list(engine.build(tag="t:1", path=str(recorder)))
