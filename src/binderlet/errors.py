@@ -9,7 +9,8 @@
     |-- NotFound
     |   |-- RefNotFound         the repository has no such branch, tag or commit
     |   |-- RepositoryNotFound  there is no such repository, or it is private
-    |   `-- SessionNotFound     no session of that id runs here
+    |   |-- SessionNotFound     no session of that id runs here
+    |   `-- ReservationNotFound no reservation of that id is kept
     |-- Refused                 a refusal is not a failure: it says why and when to come back
     |   |-- Banned              the operator does not allow it
     |   |-- RateLimited         too many requests from one client
@@ -112,6 +113,13 @@ class SessionNotFound(NotFound):
 
     code = "session_not_found"
     default_hint = "It may have been culled. 'binderlet sessions' lists those that run."
+
+
+class ReservationNotFound(NotFound):
+    """No reservation of that id is kept."""
+
+    code = "reservation_not_found"
+    default_hint = "'binderlet reserve --list' shows the reservations that have not ended."
 
 
 class Refused(BinderletError):

@@ -117,6 +117,8 @@ class SessionSpec:
     """Seconds since the epoch."""
     port: int = 8888
     """Where the Jupyter server listens inside."""
+    standby: str = ""
+    """What a launch must want to adopt it, where it is started ahead of its launch; empty for all others."""
 
 
 class SessionState(StrEnum):
@@ -147,6 +149,8 @@ class Session:
     exit_code: int | None = None
     ended_because: str = ""
     """A sentence for people: ``it ran out of memory``; empty while it runs."""
+    standby: str = ""
+    """As in its spec; stays after its adoption, which the engine does not know of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +201,14 @@ class ServiceStatus:
     """Whether new launches are refused because the service stops."""
     started_at: float
     checks: tuple[Check, ...] = ()
+    standbys: int = 0
+    """Sessions that were started ahead and wait for a launch; not counted in ``sessions``."""
+    hibernated: int = 0
+    """Sessions that are mostly in swap."""
+    hibernation_off: str = ""
+    """Why none is pushed out at the moment; empty while it works."""
+    memory: int = 0
+    """Bytes of this machine; 0 where it cannot be known."""
+    memory_available: int = 0
+    swap: int = 0
+    swap_free: int = 0

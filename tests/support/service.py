@@ -15,12 +15,14 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
-from support.gitserver import GitServer, Repository
+from support.gitserver import Files, GitServer, Repository
 
 Event = dict[str, Any]
 COMMAND = (sys.executable, "-m", "binderlet.cli")
@@ -51,6 +53,8 @@ class LiveService:
         self.process: subprocess.Popen[bytes] | None = None
         self.repo_url = ""
         """Where a repository is served for it, if one is."""
+        self.wrapper: tuple[str, ...] = ()
+        """A command that runs the service, such as one that takes rights away."""
         self._settings = {
             "server.port": self.port,
             "server.host": "127.0.0.1",
@@ -58,6 +62,8 @@ class LiveService:
             "engine.network": name,
             "paths.state": state,
             "log.format": "text",
+            # What is measured or counted is what the test asked for; tests of standbys switch them on.
+            "standby.enabled": False,
             **(settings or {}),
         }
 
@@ -87,7 +93,7 @@ class LiveService:
         self.state.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, "up", *self.arguments()],
+                [*self.wrapper, *COMMAND, "up", *self.arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -164,7 +170,7 @@ class LiveService:
         found: list[dict[str, Any]] = self.admin("GET", "/sessions")[1]
         return found
 
-    def stream(self, spec: str, *, after: str = "", timeout: float = 120.0) -> Iterator[Event]:
+    def stream(self, spec: str, *, after: str = "", timeout: float = 120.0) -> Generator[Event, None, None]:
         """Ask for a launch and yield its events, each with its ``id``, until the stream ends."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         request = urllib.request.Request(f"{self.url}build/{spec}", headers=headers)
@@ -211,6 +217,29 @@ def repository(root: Path, files: Mapping[str, Any], name: str = "repo") -> Iter
         yield made, server.url(name)
 
 
+@dataclass(frozen=True)
+class Forge:
+    """Where the tests' repositories are."""
+
+    root: Path
+    server: GitServer
+
+    def repository(self, files: Files, name: str = "") -> tuple[Repository, str]:
+        """Make a repository of the name ``owner/name`` with one commit; gives it and its URL."""
+        name = name or f"o/r{uuid4().hex[:8]}"
+        made = Repository(self.root / name)
+        made.commit(files)
+        return made, self.server.url(name)
+
+
+def remove_images(reference: str) -> None:
+    """Remove the images of these names."""
+    names = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={reference}"]
+    found = subprocess.run([docker(), *names], check=True, capture_output=True, text=True).stdout.split()
+    if found:
+        subprocess.run([docker(), "image", "rm", "--force", *found], check=False, capture_output=True)
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=30)
@@ -224,3 +253,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def _toml(value: object) -> str:
     return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+
+
+Serve = Callable[..., AbstractContextManager[LiveService]]
+"""Runs a service with settings: ``serve(cull__idle=5)``."""

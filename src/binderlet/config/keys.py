@@ -65,7 +65,7 @@ def kind_of(annotation: object) -> str:
     if origin is Literal:
         return "one of " + ", ".join(json.dumps(choice) for choice in arguments)
     if origin is list:
-        return f"list of: {kind_of(arguments[0])}"
+        return f"list of: {'tables' if section_at(arguments[0]) else kind_of(arguments[0])}"
     if origin is dict:
         return f"table of: {kind_of(arguments[1])}"
     if origin is Annotated:

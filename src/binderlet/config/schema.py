@@ -137,15 +137,73 @@ class SessionSettings(Section):
     environment: dict[str, str] = Field({}, description="Extra environment variables for every session.")
 
 
+class CullOverride(Section):
+    """Other times for some repositories; what is left out stays as it is for all."""
+
+    pattern: RegularExpression = Field(
+        description="Regular expression that matches 'provider/spec' from its start, whatever the case of letters."
+    )
+    idle: Duration | None = Field(None, gt=0, description="Instead of cull.idle.")
+    max_age: Duration | None = Field(None, gt=0, description="Instead of cull.max_age.")
+
+
 class CullSettings(Section):
     """When sessions end."""
 
     idle: Duration = Field(600.0, gt=0, description="End a session that nobody used for this long.")
     max_age: Duration = Field(21600.0, gt=0, description="End a session this old, used or not.")
+    busy_max: Duration = Field(
+        3600.0, ge=0, description="How long a cell or program that still runs keeps a session that nobody uses."
+    )
+    overrides: list[CullOverride] = Field(
+        [],
+        description="Other times for some repositories; the first that matches counts: "
+        '[{pattern = "gh/owner/.*", idle = "1h", max_age = "12h"}].',
+    )
     every: Duration = Field(30.0, gt=0, description="How often sessions are looked at.")
     reconcile_every: Duration = Field(
         60.0, gt=0, description="How often sessions and routes are compared with the engine."
     )
+
+
+class HibernateSettings(Section):
+    """When quiet sessions are pushed out to swap, so that many more fit; their next request brings them back."""
+
+    enabled: bool = Field(default=True, description="Whether it is done at all. Without swap nothing happens.")
+    after: Duration = Field(120.0, gt=0, description="How long nobody must have used a session.")
+    every: Duration = Field(10.0, gt=0, description="How often memory is looked at.")
+
+
+class StandbySettings(Section):
+    """Sessions started ahead of their launches: a launch that finds one is ready in a tenth of a second."""
+
+    enabled: bool = Field(
+        default=True, description="Whether sessions are started ahead for images that were launched a while ago."
+    )
+    share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the places, and of memory, that standbys may take. Reservations may take more.",
+    )
+    per_image: int = Field(5, ge=1, description="Standbys of one image at most, reservations aside.")
+    half_life: Duration = Field(
+        3600.0, gt=0, description="A launch counts half after this time; below half a launch, an image has no standby."
+    )
+    cover: Duration = Field(
+        300.0, gt=0, description="As many standbys are wanted as launches come in this time at the present rate."
+    )
+    every: Duration = Field(5.0, ge=0, description="Least time between two starts of standbys.")
+    max_age: Duration = Field(7200.0, gt=0, description="A standby this old is replaced.")
+    lead: Duration = Field(900.0, ge=0, description="How long before a reservation begins its standbys are started.")
+    floor: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of memory, and of swap where there is any, that must be free for a standby to be started; "
+        "below half of it, standbys are ended.",
+    )
+    cpu: float = Field(0.5, gt=0, le=1, description="Standbys are started only while less of the CPU is busy.")
 
 
 class LimitSettings(Section):
@@ -183,6 +241,11 @@ class BuilderSettings(Section):
     failure_memory: Duration = Field(
         60.0, ge=0, description="How long a failed build is answered from memory instead of tried again."
     )
+    bytecode: bool = Field(
+        default=True,
+        description="Compile new Python packages in the shared cache after builds, so that later images have their "
+        "bytecode without compiling.",
+    )
     image_prefix: str = Field(
         "binderlet/i-", description="First part of image names; the rest follows BinderHub's rule."
     )
@@ -194,6 +257,24 @@ class BuilderSettings(Section):
         "",
         description="Debian mirror for the base image and apt.txt; a second one that ends in -security, after a "
         "space, is for security updates. Empty: Debian's own, or this machine's where it is Debian too.",
+    )
+    fallback: bool = Field(
+        default=True, description="Whether repo2docker builds what the own builder does not know: R, Julia, Nix."
+    )
+    fallback_base: str = Field(
+        "", description="Image that repo2docker builds on. Empty: its own choice, which comes from Docker Hub."
+    )
+    exclude_newer: str = Field(
+        "",
+        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
+        description="Day, such as 2024-06-30: packages that repositories ask for are not newer, unless their "
+        "runtime.txt has a date of its own. Empty: today's.",
+    )
+    conda_channels: list[str] = Field(
+        ["conda-forge"], description="Channels, names or addresses, where an environment.yml names none."
+    )
+    conda_cache: ByteSize = Field(
+        10 * 1024**3, ge=0, description="Disk for downloaded conda packages; those not used for longest go first."
     )
     jupyterlab: str = Field("4.4.9", description="JupyterLab version in the base image.")
     notebook: str = Field("7.4.7", description="Notebook version in the base image.")
@@ -211,6 +292,11 @@ class NetworkSettings(Section):
     index_url: str = Field("", description="Python package index. Empty: UV_INDEX_URL, PIP_INDEX_URL, then PyPI.")
     extra_index_urls: list[str] = Field(
         [], description="More package indexes. Empty: UV_EXTRA_INDEX_URL or PIP_EXTRA_INDEX_URL."
+    )
+    conda_mirror: str = Field(
+        "",
+        description="Address that names of conda channels are put behind, such as https://mirror.example/conda; may "
+        "hold a password or token. Empty: CONDA_CHANNEL_ALIAS, then conda's own.",
     )
 
 
@@ -258,24 +344,6 @@ class ProviderSettings(Section):
 class PageSettings(Section):
     """What the pages say."""
 
-    fallback: bool = Field(
-        default=True, description="Whether repo2docker builds what the own builder does not know: R, Julia, Nix."
-    )
-    fallback_base: str = Field(
-        "", description="Image that repo2docker builds on. Empty: its own choice, which comes from Docker Hub."
-    )
-    exclude_newer: str = Field(
-        "",
-        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
-        description="Day, such as 2024-06-30: packages that repositories ask for are not newer, unless their "
-        "runtime.txt has a date of its own. Empty: today's.",
-    )
-    conda_channels: list[str] = Field(
-        ["conda-forge"], description="Channels, names or addresses, where an environment.yml names none."
-    )
-    conda_cache: ByteSize = Field(
-        10 * 1024**3, ge=0, description="Disk for downloaded conda packages; those not used for longest go first."
-    )
     title: str = Field("binderlet", description="Name of this service.")
     about: str = Field("", description="HTML shown on the about page.")
     banner: str = Field("", description="HTML shown on top of every page.")
@@ -313,6 +381,8 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     session: SessionSettings = SessionSettings()
     cull: CullSettings = CullSettings()
+    hibernate: HibernateSettings = HibernateSettings()
+    standby: StandbySettings = StandbySettings()
     limits: LimitSettings = LimitSettings()
     builder: BuilderSettings = BuilderSettings()
     network: NetworkSettings = NetworkSettings()

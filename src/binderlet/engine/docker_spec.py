@@ -29,6 +29,7 @@ USER = "1000:1000"
 
 LABEL = "binderlet."
 INSTANCE = LABEL + "instance"
+STANDBY = LABEL + "standby"
 
 NOFILE = {"Name": "nofile", "Soft": 4096, "Hard": 16384}
 """A soft limit of a million, which engines give by default, makes programs slow that close all they might have open."""
@@ -39,7 +40,7 @@ NPROC = {"Name": "nproc", "Soft": 32768, "Hard": 32768}
 LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}
 """The only driver that Docker and Podman share; ``local`` and ``none`` start no faster."""
 
-OOM_SCORE = 500
+OOM_SCORE = 900
 """When the whole machine runs out of memory, sessions go before what serves them."""
 
 OUT_OF_MEMORY = "it ran out of memory"
@@ -76,6 +77,7 @@ def session_labels(spec: SessionSpec, instance: str) -> dict[str, str]:
         LABEL + "repo-url": spec.repo_url,
         LABEL + "created-at": repr(spec.created_at),
         LABEL + "port": str(spec.port),
+        **({STANDBY: spec.standby} if spec.standby else {}),
     }
 
 
@@ -197,6 +199,7 @@ def session_from_labels(
             engine_id=engine_id,
             exit_code=exit_code,
             ended_because=ended_because,
+            standby=labels.get(STANDBY, ""),
         )
     except (KeyError, ValueError):
         return None

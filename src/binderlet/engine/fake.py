@@ -87,6 +87,7 @@ class FakeEngine:
             state=SessionState.RUNNING,
             address=address,
             engine_id=f"fake-{spec.id}",
+            standby=spec.standby,
         )
         self._sessions[spec.id] = session
         return session

@@ -109,6 +109,7 @@ class Metrics:
             "binderlet_session_start_seconds", "Time from starting a session to its first answer.", FAST_BUCKETS
         )
         self._failures = self._counter("launch_failures", "Launches that did not succeed, by error code.", "code")
+        self._adopted = self._counter("standbys_adopted", "Launches that adopted a session started ahead.")
         self._ended = self._counter("sessions_ended", "Sessions that ended, by reason.", "reason")
         self._http = self._histogram(
             "binderlet_http_request_seconds", "Time to answer an HTTP request.", HTTP_BUCKETS, "route", "status"
@@ -117,6 +118,7 @@ class Metrics:
 
     def _add_state(self) -> None:
         self._sessions = self._gauge("sessions", "Sessions that run or start.")
+        self._standbys = self._gauge("standbys", "Sessions started ahead that wait for a launch.")
         self._session_limit = self._gauge("session_limit", "Sessions that may run at once.")
         self._launches_waiting = self._gauge("launches_waiting", "Launches in the queue for a place.")
         self._builds_waiting = self._gauge("builds_waiting", "Builds in the queue.")
@@ -156,6 +158,7 @@ class Metrics:
     def _read_status(self) -> None:
         status = self._status()
         self._sessions.set(status.sessions)
+        self._standbys.set(status.standbys)
         self._session_limit.set(status.session_limit)
         self._launches_waiting.set(status.launches_waiting)
         self._builds_waiting.set(status.builds_waiting)
@@ -221,6 +224,8 @@ class Metrics:
     @_count.register
     def _(self, fact: SessionStarted) -> None:
         self._session_start.observe(max(fact.at - fact.session.created_at, 0.0))
+        if fact.session.standby:
+            self._adopted.inc()
 
     @_count.register
     def _(self, fact: SessionEnded) -> None:

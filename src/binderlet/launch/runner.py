@@ -86,6 +86,16 @@ class Launch:
         """Whether an image was built for it."""
         return self._machine.waited_for_build
 
+    @property
+    def commit(self) -> Commit | None:
+        """What it was resolved to, once that is known."""
+        return self._machine.commit
+
+    @property
+    def image(self) -> Image | None:
+        """The image it found or waited for, once there is one."""
+        return self._machine.image
+
     async def run(self, first: m.Happening | None = None) -> None:
         """Run to the end; never raises but for cancellation, after which nothing of it is left running."""
         self._parts.bus.tell(LaunchStarted(self.id, self.request.spec, self._started_at))
@@ -176,7 +186,7 @@ class Launch:
 
     def _order(self, commit: Commit, image: Image) -> SessionOrder:
         request = self.request
-        return SessionOrder(self.id, request.spec, commit, image.name, request.host, request.client)
+        return SessionOrder(self.id, request.spec, commit, image.name, request.host, request.client, image.id)
 
     def _finish(self, finish: m.Finish) -> None:
         self.ended_at = self._parts.clock()

@@ -20,6 +20,7 @@ from binderlet.model import Route, Session, SessionSpec, SessionState
 from binderlet.router.base import Router
 from binderlet.sessions.command import session_spec
 from binderlet.sessions.order import SessionOrder
+from binderlet.sessions.pool import Pool
 from binderlet.sessions.probe import Probe
 from binderlet.sessions.ready import until_ready
 from binderlet.sessions.reconcile import Known, Mend, Reconciled, compare
@@ -53,7 +54,8 @@ class _Entry:
 class Sessions:
     """Starts sessions and ends them; ``run`` notices those that end by themselves.
 
-    ``environment`` is added to every session's own. Every method may be called concurrently.
+    ``environment`` is added to every session's own. ``standbys`` are the sessions started ahead; ``engine`` is then the
+    pool's. Every method may be called concurrently.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class Sessions:
         tasks: Tasks,
         *,
         environment: Mapping[str, str] | None = None,
+        standbys: Pool | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
+        self._standbys = standbys
         self._router = router
         self._settings = settings
         self._bus = bus
@@ -116,7 +120,9 @@ class Sessions:
     # Starting.
 
     async def start(self, order: SessionOrder) -> Session:
-        """Start a session and wait until it answers with HTTP 200; on failure or cancellation it is ended again.
+        """Adopt a standby that answers, or start a session and wait until it answers with HTTP 200.
+
+        On failure or cancellation the session is ended again.
 
         Raises:
             ImageMissing: the engine has no such image.
@@ -124,7 +130,12 @@ class Sessions:
             SessionSilent: it did not answer in time.
             EngineUnavailable: the engine does not answer.
         """
+        if self._standbys is not None and (adopted := await self._standbys.take(order)) is not None:
+            self._entries[adopted.id] = _Entry(adopted, ready=True)
+            return adopted
         async with self._slots.hold():
+            if self._standbys is not None:
+                await self._standbys.make_room()
             spec = session_spec(order, self._settings, now=self._clock(), environment=self._environment)
             death = self._expect_death(spec.id)
             self._starting.add(spec.id)

@@ -6,8 +6,11 @@ arguments under ``NotebookApp``, new ones under ``ServerApp``: an unknown server
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 from binderlet.config.schema import Settings
 from binderlet.model import Limits, SessionSpec
@@ -34,15 +37,24 @@ exit 127
 
 
 def session_spec(
-    order: SessionOrder, settings: Settings, *, now: float, environment: Mapping[str, str] | None = None
+    order: SessionOrder,
+    settings: Settings,
+    *,
+    now: float,
+    environment: Mapping[str, str] | None = None,
+    standby: str = "",
 ) -> SessionSpec:
-    """Make a complete session from an order, with a new id and token; ``environment`` is added for every session."""
+    """Make a complete session from an order, with a new id and token; ``environment`` is added for every session.
+
+    ``standby`` is the key of one that is started ahead: it also waits for its launch as long as standbys may.
+    """
+    patience = settings.standby.max_age if standby else 0.0
     session_id, token = new_session_id(order.commit.repo_url), new_token()
     return SessionSpec(
         id=session_id,
         token=token,
         image=order.image,
-        command=jupyter_command(session_id, settings),
+        command=jupyter_command(session_id, settings, patience=patience),
         environment={
             **(environment or {}),
             **settings.session.environment,
@@ -57,7 +69,26 @@ def session_spec(
         repo_url=order.commit.repo_url,
         created_at=now,
         port=PORT,
+        standby=standby,
     )
+
+
+def standby_key(order: SessionOrder, settings: Settings, environment: Mapping[str, str] | None = None) -> str:
+    """Give what a standby and the launch that adopts it have in common: all but id, token and visitor's address.
+
+    What cannot be changed in a session that runs, such as its environment, is thus never wrong after an adoption.
+    """
+    spec = session_spec(replace(order, client=""), settings, now=0, environment=environment)
+    common = [
+        order.image_id,
+        spec.image,
+        jupyter_command("", settings, patience=settings.standby.max_age),
+        {name: value for name, value in spec.environment.items() if name != "JUPYTER_TOKEN"},
+        asdict(spec.limits),
+        spec.repo_url,
+        spec.port,
+    ]
+    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def base_path(session_id: str) -> str:
@@ -65,9 +96,12 @@ def base_path(session_id: str) -> str:
     return f"/user/{session_id}/"
 
 
-def jupyter_command(session_id: str, settings: Settings) -> tuple[str, ...]:
-    """Give the program and arguments that start JupyterLab, or else the notebook server, in any image that has one."""
-    idle = int(settings.cull.idle)
+def jupyter_command(session_id: str, settings: Settings, *, patience: float = 0.0) -> tuple[str, ...]:
+    """Give the program and arguments that start JupyterLab, or else the notebook server, in any image that has one.
+
+    It ends itself when nobody used it for ``cull.max_age`` and ``patience`` seconds, even if nobody looks after it.
+    """
+    idle = int(settings.cull.max_age)
     options = {
         "ip": "0.0.0.0",  # noqa: S104 - inside the session's own network
         "port": str(PORT),
@@ -76,7 +110,7 @@ def jupyter_command(session_id: str, settings: Settings) -> tuple[str, ...]:
         "open_browser": "False",
         "allow_remote_access": "True",
         "trust_xheaders": "True",
-        "shutdown_no_activity_timeout": str(idle),
+        "shutdown_no_activity_timeout": str(idle + int(patience)),
         **origin_options(settings.session.allow_origin),
     }
     arguments = [f"--ServerApp.{name}={value}" for name, value in options.items()]

@@ -21,3 +21,5 @@ class SessionOrder:
     """The URL visitors reach this service at, with trailing slash; ``BINDER_LAUNCH_HOST``."""
     client: str = ""
     """The visitor's address; may be empty."""
+    image_id: str = ""
+    """The engine's content id of the image: a name may lead to another one tomorrow."""
