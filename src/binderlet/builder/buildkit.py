@@ -22,8 +22,8 @@ from binderlet.builder.base import BuildRequest
 from binderlet.builder.context import Context
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import diagnose, may_build_from_source
-from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.fallback import FallbackJob, diagnose_fallback
+from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.plan import Kind, Plan, make_plan
@@ -261,10 +261,6 @@ class BuildKitBuilder:
         outcome = await self._run(work, job, replace(context, ignore=ignored), command)
         self._raise_unless_good(outcome, work)
 
-    async def _run(self, work: _Work, job: str, context: Context, command: BuildCommand) -> Outcome:
-        tools = self._tools
-        whole = replace(
-            command,
     async def _build_by_repo2docker(self, work: _Work) -> None:
         """Leave it to repo2docker: same job, log, deadline, labels and name."""
         if not self._settings.fallback:
@@ -301,6 +297,10 @@ class BuildKitBuilder:
     def _proxies(self) -> dict[str, str]:
         return {name: value for name, value in self._network.variables().items() if name.lower() in PROXY_VARIABLES}
 
+    async def _run(self, work: _Work, job: str, context: Context, command: BuildCommand) -> Outcome:
+        tools = self._tools
+        whole = replace(
+            command,
             arguments={**command.arguments, **self._proxies()},
             secrets=context.secrets,
             memory=self._settings.memory,
