@@ -14,7 +14,7 @@ MOUNTS = (
 START = "set -eu; if [ -s /run/binderlet/environment ]; then . /run/binderlet/environment; fi; "
 PYTHON = "/srv/conda/envs/notebook/bin/python"
 UV = f"uv pip install --python {PYTHON} --link-mode copy"
-PLAN = Plan(Kind.PYTHON, apt=("curl", "g++"), requirements_file="binder/requirements.txt")
+PLAN = Plan(Kind.PYTHON, python="3.11", apt=("curl", "g++"), requirements_file="binder/requirements.txt")
 
 
 def step(line: str) -> tuple[str, str]:
@@ -47,7 +47,7 @@ def test_wheels_only_environment() -> None:
     assert script.endswith(" install --yes --no-install-recommends curl g++")
     flags, script = step(lines[4])
     assert flags == (
-        "--mount=type=cache,id=binderlet-uv,target=/var/cache/binderlet-uv,uid=1000,gid=1000"
+        "--mount=type=cache,id=binderlet-uv-3.11,target=/var/cache/binderlet-uv,uid=1000,gid=1000"
         f" --mount=type=bind,source=requirements,target=/tmp/requirements {MOUNTS}"
     )
     assert script == (
@@ -90,9 +90,31 @@ def test_content_with_scripts() -> None:
     assert lines[2] == 'COPY --chown=1000:1000 --chmod=0755 ["binder/postBuild", "/home/jovyan/binder/postBuild"]'
     assert lines[3] == 'COPY --chown=1000:1000 --chmod=0755 ["binder/start", "/home/jovyan/binder/start"]'
     flags, script = step(lines[4])
-    assert flags == MOUNTS
-    assert f"{UV} --no-cache -e '.[a b]' || {{ echo" in script
+    own = "--mount=type=cache,id=binderlet-uv-own,target=/var/cache/binderlet-uv,uid=1000,gid=1000"
+    assert flags == f"{own} {MOUNTS}"
+    assert f"{UV} --cache-dir /var/cache/binderlet-uv -e '.[a b]' || {{ echo" in script
     assert step(lines[5]) == (MOUNTS, f"{START}export HOME=/home/jovyan; ./binder/postBuild")
+
+
+def test_content_without_cache_mounts() -> None:
+    """Where caches cannot be kept apart, local packages are installed without any."""
+    lines = render.content("env:1", Plan(Kind.PYTHON, local=(".",)), cache_mounts=False).splitlines()
+    flags, script = step(lines[2])
+    assert flags == MOUNTS
+    assert f"{UV} --no-cache . || {{ echo" in script
+
+
+def test_compiling_the_cache() -> None:
+    """The step that compiles has the shared cache, and its result is a file, not an image."""
+    lines = render.bytecode("base:1", "3.11", "compile_wheels.py", 300, "abc").splitlines()
+    flags, script = step(lines[2])
+    assert "id=binderlet-uv-3.11,target=/var/cache/binderlet-uv," in flags
+    assert "secret" not in flags
+    assert "ulimit -v" in script
+    site = "/srv/conda/envs/notebook/lib/python3.11/site-packages"
+    command = f"-I -S /tmp/compile_wheels.py /var/cache/binderlet-uv {site} 300 > /tmp/compiled"
+    assert script.endswith(command)
+    assert lines[3:] == ["FROM scratch", "COPY --from=compile /tmp/compiled /"]
 
 
 def test_content_of_notebooks_alone() -> None:

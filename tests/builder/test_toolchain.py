@@ -163,3 +163,13 @@ async def test_probe(monkeypatch: pytest.MonkeyPatch, command: list[str], answer
     """A program that fails, is absent or does not answer counts as not there."""
     monkeypatch.setattr("binderlet.builder.toolchain.PROBE_TIMEOUT", 0.3)
     assert await run_probe(command) == answer
+
+
+@pytest.mark.parametrize("kind", ["buildx", "docker"])
+def test_a_result_that_is_no_image(kind: str) -> None:
+    """A build can leave files instead of an image, and stay off the network."""
+    tool = Toolchain(kind, "docker", "1")  # type: ignore[arg-type]  # both are kinds
+    line = tool.command_line(BuildCommand(Path("f/D"), Path("c"), "", network="none", output=Path("/out")))
+    start = line[line.index("plain") + 1 :]
+    assert start == ["--file", "f/D", "--network", "none", "--output", "type=local,dest=/out", "c"]
+    assert "--load" not in line

@@ -19,6 +19,10 @@ from typing import Protocol
 import binderlet
 from binderlet.builder import render
 from binderlet.builder.base import BuildRequest
+from binderlet.builder.bytecode import Bytecode, BytecodeTarget
+from binderlet.builder.conda import link_program_path, recipe
+from binderlet.builder.conda.recipe import Solution
+from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.context import Context
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import diagnose, may_build_from_source
@@ -121,6 +125,8 @@ class BuildKitBuilder:
         self._images = images
         self._state = state
         self._jobs = Jobs(state / "jobs")
+        self._conda = CondaSolver(settings, network, self._jobs, state / "conda", platform.machine())
+        self._bytecode = Bytecode(toolchain, state / "bytecode")
         self._preparing = asyncio.Lock()
         self._base: BaseImage | None = None
         self._namespace = ""
@@ -138,7 +144,8 @@ class BuildKitBuilder:
         await self._ready(log)
 
     async def close(self) -> None:
-        """See ``Builder``; there is nothing to give back."""
+        """See ``Builder``."""
+        await self._bytecode.close()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
         """See ``Builder``."""
@@ -185,11 +192,12 @@ class BuildKitBuilder:
             apt=plan.apt,
             requirements=plan.requirements,
             main=plan.requirements_file,
+            conda=recipe.key_parts(plan.conda, self._settings.conda_channels) if plan.conda else (),
         )
         environment = f"{ENVIRONMENT_IMAGE}:{key}"
         if await self._images.find(environment) is None:
             await self._build_environment(work, base, key)
-        elif plan.apt or plan.requirements_file:
+        elif plan.apt or plan.requirements_file or plan.conda:
             work.log.write("This environment has been built before; adding the repository's files...")
         labels = self._labels(work.request.commit) | {"binderlet.environment": key, "binderlet.base": base.id}
         outcome = await self._content(work, environment, labels)
@@ -212,6 +220,8 @@ class BuildKitBuilder:
                 work.log.write(FROM_SOURCE)
                 outcome = await self._environment(work, base, key, wheels_only=False)
         self._raise_unless_good(outcome, work)
+        if work.plan.requirements_file and self._tools.has_cache_mounts and self._settings.bytecode:
+            self._bytecode.want(BytecodeTarget(base.name, base.python, self._namespace))
         await self._images.refresh()
 
     async def _environment(self, work: _Work, base: BaseImage, key: str, *, wheels_only: bool) -> Outcome:
@@ -231,7 +241,8 @@ class BuildKitBuilder:
 
     async def _content(self, work: _Work, base: str, labels: dict[str, str]) -> Outcome:
         job = job_key(work.request.image)
-        context = replace(self._context(job, render.content(base, work.plan)), ignore=work.plan.ignore)
+        dockerfile = render.content(base, work.plan, cache_mounts=self._tools.has_cache_mounts)
+        context = replace(self._context(job, dockerfile), ignore=work.plan.ignore)
         command = BuildCommand(
             dockerfile=context.dockerfile_path,
             context=work.request.checkout.absolute(),

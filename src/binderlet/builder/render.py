@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 
 from binderlet.builder.layout import COMMAND, ENTRYPOINT, HOME, PORT, PREFIX, REPO_DIR, UID, USER
 from binderlet.builder.plan import Plan
@@ -33,18 +34,28 @@ PIP = f"{PREFIX}/bin/python -m pip install --no-cache-dir --disable-pip-version-
 FIRST_CHOICE_FAILED = "uv could not install these packages; trying pip."
 
 
-def environment(base: str, plan: Plan, key: str, *, wheels_only: bool, cache_mounts: bool = True) -> str:
+def environment(
+    base: str,
+    plan: Plan,
+    key: str,
+    *,
+    wheels_only: bool,
+    cache_mounts: bool = True,
+    stages: Sequence[str] = (),
+    steps: Sequence[str] = (),
+) -> str:
     """Write the Dockerfile of an environment; its context holds ``requirements/``.
 
     With ``wheels_only`` no code of any package runs, and only then is the package cache, which other builds
-    share, mounted: a ``setup.py`` could put something else into it.
+    share, mounted: a ``setup.py`` could put something else into it. ``stages`` come before all else; ``steps``, after
+    the Debian packages, replace the base image's Python, which is strangers' code from then on: no cache either.
     """
-    lines = [f"FROM {base}"]
+    lines = [*stages, f"FROM {base}"]
     if plan.apt:
         lines += ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)]
-    lines.append(f"USER {USER}")
+    lines += [*steps, f"USER {USER}"]
     if plan.requirements_file:
-        lines.append(_install(plan.requirements_file, wheels_only=wheels_only, cache_mounts=cache_mounts))
+        lines.append(_install(plan, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
     lines += [
         f"WORKDIR {REPO_DIR}",
         f"ENTRYPOINT {json.dumps([ENTRYPOINT])}",
@@ -55,8 +66,11 @@ def environment(base: str, plan: Plan, key: str, *, wheels_only: bool, cache_mou
     return "\n".join(lines) + "\n"
 
 
-def content(base: str, plan: Plan) -> str:
-    """Write the Dockerfile of the image that a session runs; its context is the checkout."""
+def content(base: str, plan: Plan, *, cache_mounts: bool = True) -> str:
+    """Write the Dockerfile of the image that a session runs; its context is the checkout.
+
+    What is installed here runs the repository's own code, so its package cache must be its owner's alone.
+    """
     owner = f"{UID}:{UID}"
     lines = [f"FROM {base}", f"COPY --chown={owner} . {REPO_DIR}/"]
     # A COPY is ten times as quick as a RUN, which starts a container.
@@ -67,10 +81,11 @@ def content(base: str, plan: Plan) -> str:
     ]
     if plan.local:
         arguments = shlex.join(plan.local)
-        script = f"{UV} --no-cache {arguments} || {{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} {arguments}; }}"
-        lines.append(_run(script))
+        where = f"--cache-dir {CACHE}" if cache_mounts else "--no-cache"
+        script = f"{UV} {where} {arguments} || {{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} {arguments}; }}"
+        lines.append(run_step(script, _cache("binderlet-uv-own") if cache_mounts else ""))
     if plan.post_build:
-        lines.append(_run(f"./{plan.post_build}"))
+        lines.append(run_step(f"./{plan.post_build}"))
     if plan.start:
         lines.append(f"ENV R2D_ENTRYPOINT={REPO_DIR}/{plan.start}")
     return "\n".join(lines) + "\n"
@@ -89,17 +104,45 @@ def exports(variables: dict[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
 
 
-def _install(path: str, *, wheels_only: bool, cache_mounts: bool) -> str:
-    file = shlex.quote(path)
+def bytecode(base: str, python: str, program: str, seconds: int, nonce: str) -> str:
+    """Write the Dockerfile that compiles new wheels in the cache; ``/compiled`` of its result says how many files.
+
+    ``program`` lies in the build context. Sources are foreign: what they can make the compiler use is limited.
+    """
+    site = f"{PREFIX}/lib/python{python}/site-packages"
+    run = f"{PREFIX}/bin/python -I -S /tmp/{program} {CACHE} {site} {seconds} > /tmp/compiled"
+    script = f": {nonce}; ulimit -v 2097152; {run}"
+    mounts = f"{_cache(shared_cache(python))} --mount=type=bind,source={program},target=/tmp/{program}"
+    lines = [
+        f"FROM {base} AS compile",
+        f"USER {USER}",
+        f"RUN {mounts} {json.dumps(['/bin/bash', '-c', script])}",
+        "FROM scratch",
+        "COPY --from=compile /tmp/compiled /",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def shared_cache(python: str) -> str:
+    """Give the id of the cache of ready-made wheels; one per Python, because the wheels' bytecode is in it."""
+    return f"binderlet-uv-{python}"
+
+
+def _cache(name: str) -> str:
+    return f"--mount=type=cache,id={name},target={CACHE},uid={UID},gid={UID}"
+
+
+def _install(plan: Plan, *, wheels_only: bool, cache_mounts: bool) -> str:
+    file = shlex.quote(plan.requirements_file)
     bind = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS}"
     enter = f"cd /tmp/{REQUIREMENTS}"
     if not wheels_only:
         fallback = f"{{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} -r {file}; }}"
-        return _run(f"{enter}; {UV} --no-cache -r {file} || {fallback}", bind)
+        return run_step(f"{enter}; {UV} --no-cache -r {file} || {fallback}", bind)
     if not cache_mounts:
-        return _run(f"{enter}; {UV} --no-cache --no-build -r {file}", bind)
-    cache = f"--mount=type=cache,id=binderlet-uv,target={CACHE},uid={UID},gid={UID}"
-    return _run(f"{enter}; {UV} --cache-dir {CACHE} --no-build -r {file}", f"{cache} {bind}")
+        return run_step(f"{enter}; {UV} --no-cache --no-build -r {file}", bind)
+    cache = _cache(shared_cache(plan.python))
+    return run_step(f"{enter}; {UV} --cache-dir {CACHE} --no-build -r {file}", f"{cache} {bind}")
 
 
 def _apt(packages: tuple[str, ...], *, cache_mounts: bool) -> str:
@@ -119,10 +162,10 @@ def _apt(packages: tuple[str, ...], *, cache_mounts: bool) -> str:
         f"apt-get {options} update; "
         f"apt-get {options} install --yes --no-install-recommends {names}"
     )
-    return _run(script, mounts)
+    return run_step(script, mounts)
 
 
-def _run(script: str, mounts: str = "") -> str:
+def run_step(script: str, mounts: str = "") -> str:
     """Render a RUN step in its JSON form, in which nothing is special to the Dockerfile's own syntax."""
     home = "" if "apt-get" in script else f"export HOME={HOME}; "
     whole = f"set -eu; {SOURCE_ENVIRONMENT}; {home}{script}"

@@ -32,6 +32,7 @@ class BuildCommand:
     """An ignore file lies beside it: its name and ``.dockerignore``."""
     context: Path
     tag: str
+    """Empty where no image is to be made, but ``output``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     """Build arguments; those that Docker predefines, such as proxies, do not stay in the image."""
@@ -40,6 +41,10 @@ class BuildCommand:
     """Keeps cache mounts apart from those of other namespaces."""
     memory: int = 0
     """Bytes that one step may use; only Podman can limit it."""
+    network: str = ""
+    """``none`` keeps all steps away from the network; empty for the tool's own choice."""
+    output: Path | None = None
+    """A folder that gets the last stage's files, instead of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,9 @@ class Toolchain:
     def command_line(self, build: BuildCommand) -> list[str]:
         """Give the program and its arguments."""
         command = [self.program, *self._verb(build)]
-        command += ["--file", str(build.dockerfile), "--tag", build.tag]
+        command += ["--file", str(build.dockerfile), *(["--tag", build.tag] if build.tag else [])]
+        command += ["--network", build.network] if build.network else []
+        command += ["--output", f"type=local,dest={build.output}"] if build.output else []
         arguments = dict(build.arguments)
         if build.cache_namespace and self.has_cache_mounts:
             arguments["BUILDKIT_CACHE_MOUNT_NS"] = build.cache_namespace
@@ -95,7 +102,8 @@ class Toolchain:
             return [*remote, "build", "--format", "docker", *ignore, *memory]
         if self.kind == "buildx":
             # The default builder is the engine's own: others do not see the engine's images.
-            return ["buildx", "build", "--builder", "default", "--load", "--progress", "plain"]
+            load = [] if build.output else ["--load"]
+            return ["buildx", "build", "--builder", "default", *load, "--progress", "plain"]
         return ["build", "--progress", "plain"]
 
 
