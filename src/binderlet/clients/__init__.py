@@ -1,0 +1,1 @@
+"""Foreign APIs and nothing of ours; their errors become ours here."""
