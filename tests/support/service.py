@@ -62,6 +62,7 @@ class LiveService:
             "engine.network": name,
             "paths.state": state,
             "log.format": "text",
+            "builder.image_prefix": f"{name}/i-",
             # What is measured or counted is what the test asked for; tests of standbys switch them on.
             "standby.enabled": False,
             **(settings or {}),
@@ -137,7 +138,15 @@ class LiveService:
             if self.process is not None and self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
+            self._remove_images()
             subprocess.run([docker(), "network", "rm", self.name], check=False, capture_output=True)
+
+    def _remove_images(self) -> None:
+        """Remove what it built; environments stay, as others may share them."""
+        listed = [docker(), "images", "--format", "{{.Repository}}:{{.Tag}}", f"{self.name}/*"]
+        names = subprocess.run(listed, check=False, capture_output=True, text=True).stdout.split()
+        if names:
+            subprocess.run([docker(), "rmi", "--force", *names], check=False, capture_output=True)
 
     def last_lines(self, count: int = 30) -> str:
         """Give the end of the log."""
