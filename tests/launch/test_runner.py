@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from binderlet.config import Settings
-from binderlet.config.schema import LimitSettings
+from binderlet.config.schema import BuilderSettings, LimitSettings
 from binderlet.errors import BuildFailed
 from binderlet.events.kinds import LaunchEnded
 from binderlet.launch import machine as m
 from binderlet.launch import runner
+from binderlet.launch.request import LaunchRequest
+from support.eventually import eventually
 from support.launches import Workshop, phases, told
 
 
@@ -90,6 +92,37 @@ async def test_ten_launches_share_one_build_and_its_log(workshop: Workshop) -> N
     assert len(workshop.builder.requests) == 1
     assert all(("building", "Building...") in story for story in stories)
     assert len({story[-1][1] for story in stories}) == 10
+
+
+async def test_a_failure_says_where_its_log_is(workshop: Workshop) -> None:
+    """Early in a build, and again when it has failed, viewers learn its id; one who asks for it has it built again."""
+    workshop.builder.error = BuildFailed("No.")
+    launch = workshop.launch()
+    await told(launch)
+    ids = [event.fields["build_id"] for event in launch.story.events if "build_id" in event.fields]
+    assert len(ids) == 2
+    assert ids[0] == ids[1]
+    assert launch.story.events[-1].fields["code"] == "build_failed"
+    workshop.builder.error = None
+    request = LaunchRequest(launch.request.spec, "http://binder.test/", retry=True)
+    assert (await told(workshop.book.open(request)))[-1][0] == "ready"
+
+
+async def test_a_launch_that_everyone_left_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without viewers a build in the queue does not begin; a viewer who comes back in time saves it."""
+    monkeypatch.setattr(runner, "COMES_BACK", 0.02)
+    async with Workshop(tmp_path, Settings(builder=BuilderSettings(concurrent=1))) as workshop:
+        workshop.builder.gate.clear()
+        first, left, kept = (workshop.launch(f"owner/{name}") for name in ("repo/main", "second/main", "repo/next"))
+        await eventually(lambda: workshop.builds.waiting == 2)
+        for launch in (first, left, kept):
+            with launch.watched():
+                await asyncio.sleep(0)
+        with kept.watched():
+            assert (await told(left))[-1][1].startswith("Everyone left")
+            workshop.builder.gate.set()
+            assert (await told(kept))[-1][0] == (await told(first))[-1][0] == "ready"
+        await asyncio.sleep(0.05)
 
 
 async def test_when_full_launches_queue_and_are_let_in(tmp_path: Path) -> None:

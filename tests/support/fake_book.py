@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from binderlet.events.bus import Story
@@ -19,6 +20,14 @@ class FakeLaunch:
     request: LaunchRequest
     story: Story = field(default_factory=Story)
     waited_for_build: bool = False
+    viewers: int = 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Count one viewer."""
+        self.viewers += 1
+        yield
+        self.viewers -= 1
 
     def say(self, phase: Phase | None, message: str, **fields: object) -> None:
         """Add an event."""

@@ -97,6 +97,7 @@ class Build:
             client=address,
             origin=origin,
             request_origin=headers.get("origin") or headers.get("sec-fetch-site", ""),
+            retry=first(query, "retry").lower() in {"1", "true"},
         )
         return services.book.open(request), extra
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +13,9 @@ from binderlet import __version__
 from binderlet.config import Settings
 from binderlet.events.bus import Story
 from binderlet.launch.request import LaunchRequest
-from binderlet.model import ServiceStatus, Session, Traffic
+from binderlet.model import RepoSpec, ServiceStatus, Session, Traffic
 from binderlet.providers.base import Provider
+from binderlet.sessions.standby import Reservation
 
 
 class Launch(Protocol):
@@ -34,6 +36,9 @@ class Launch(Protocol):
     @property
     def waited_for_build(self) -> bool:
         """Whether an image was built for it, so far as is known now."""
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Count one viewer while the context lasts: a build that nobody watches need not begin."""
 
 
 class LaunchBook(Protocol):
@@ -89,8 +94,38 @@ class Operations(Protocol):
             EngineUnavailable: it could not be ended now.
         """
 
+    def extend(self, session_id: str, seconds: float) -> Awaitable[float]:
+        """Let a session stay that much longer than now, whatever it does; gives until when, since the epoch.
+
+        Raises:
+            SessionNotFound: none of that id runs.
+        """
+
     def shutdown(self) -> None:
         """Ask the control plane to end; sessions stay."""
+
+
+class Desk(Protocol):
+    """Takes reservations."""
+
+    def all(self) -> Sequence[tuple[Reservation, int]]:
+        """Give those that have not ended, each with how many standbys are ready for it, from memory."""
+
+    async def reserve(self, spec: RepoSpec, count: int, begins: float, ends: float, *, now: float) -> Reservation:
+        """Keep sessions ready for an event.
+
+        Raises:
+            UnknownProvider: no repo provider of that name is enabled.
+            BadSpec: the spec is malformed, or the times or the number make no sense.
+            Refused: there are not that many places.
+        """
+
+    async def cancel(self, reservation_id: str) -> None:
+        """Drop a reservation.
+
+        Raises:
+            ReservationNotFound: there is none of that id.
+        """
 
 
 class Asset(Protocol):
@@ -164,6 +199,8 @@ class Services:
     build_log: Callable[[str], Path | None]
     """The file of a build's log, by the build's id."""
     builds: Callable[[], Sequence[BuildView]] = no_builds
+    desk: Desk | None = None
+    """None where nothing can be reserved."""
     builder_info: Mapping[str, str] = field(default_factory=dict)
     """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
     version: str = __version__

@@ -98,18 +98,19 @@ class Streams:
         await send({"type": "http.response.body", "body": body, "more_body": not done})
         if done:
             return
-        async with asyncio.TaskGroup() as group:
-            pump = group.create_task(self._pump(launch, position, send), name=f"viewer of {launch.id}")
-            leaving = group.create_task(until_gone(receive), name=f"viewer of {launch.id} leaves")
-            self._open.add(pump)
-            if self._closed:
-                pump.cancel()
-            try:
-                await asyncio.wait({pump, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self._open.discard(pump)
-                pump.cancel()
-                leaving.cancel()
+        with launch.watched():
+            async with asyncio.TaskGroup() as group:
+                pump = group.create_task(self._pump(launch, position, send), name=f"viewer of {launch.id}")
+                leaving = group.create_task(until_gone(receive), name=f"viewer of {launch.id} leaves")
+                self._open.add(pump)
+                if self._closed:
+                    pump.cancel()
+                try:
+                    await asyncio.wait({pump, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    self._open.discard(pump)
+                    pump.cancel()
+                    leaving.cancel()
         await send({"type": "http.response.body", "body": b""})
 
     def _linger(self, launch: Launch) -> bool:

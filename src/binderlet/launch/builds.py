@@ -51,6 +51,10 @@ class Build:
         self.ended_at = 0.0
         self.log_limit = log_limit
         self.turn = asyncio.Event()
+        self.abandoned = False
+        """Whether everyone left while it waited in the queue."""
+        self.launches: set[str] = set()
+        """Ids of the launches that somebody watches and that wait for it."""
         self._position = 0
         self._result: asyncio.Future[Image] = asyncio.get_running_loop().create_future()
 
@@ -59,7 +63,8 @@ class Build:
         if position != self._position:
             self._position = position
             text = f"Waiting for other builds: number {position} in the queue...\n"
-            self.story.add(LaunchEvent(Phase.WAITING, text, {"queue_position": position}))
+            fields = {"queue_position": position, "build_id": self.id}
+            self.story.add(LaunchEvent(Phase.WAITING, text, fields))
 
     async def result(self) -> Image:
         """Wait for the image.
@@ -141,10 +146,13 @@ class Builds:
         """Builds in the queue."""
         return len(self._queue)
 
-    def join(self, commit: Commit, image: str) -> Build:
-        """Give the build of an image: the one that runs, one that failed a moment ago, or a new one."""
+    def join(self, commit: Commit, image: str, *, retry: bool = False) -> Build:
+        """Give the build of an image: the one that runs, one that failed a moment ago, or a new one.
+
+        With ``retry`` one that failed counts no longer.
+        """
         build = self._builds.get(image)
-        if build is not None and not self._is_stale(build):
+        if build is not None and not self._is_stale(build) and not (retry and build.failed):
             return build
         build = Build(commit, image, self._folder / build_id(image), self._settings.log_limit)
         self._builds[image] = build
@@ -153,7 +161,16 @@ class Builds:
         self._next_turns()
         return build
 
+    def leave(self, build: Build, launch_id: str) -> None:
+        """Say that nobody watches a launch any more; a build that waits and is wanted by no other is given up."""
+        build.launches.discard(launch_id)
+        if not build.launches and self._queue.remove(build.image):
+            build.abandoned = True
+            build.turn.set()
+
     def _is_stale(self, build: Build) -> bool:
+        if build.abandoned:
+            return True
         if not build.ended_at:
             return False
         return not build.is_telling or self._clock() - build.ended_at >= self._settings.failure_memory
@@ -191,7 +208,8 @@ class Builds:
             build.fail(BuildFailed("The build broke because of an error in binderlet itself."), self._clock())
             raise
         finally:
-            self._running.discard(build.image)
+            if not build.abandoned:  # it never ran; another build of this image may run by now
+                self._running.discard(build.image)
             if not build.ended_at:
                 build.fail(
                     BuildFailed("The service was stopped; the build is taken up when it starts again."),
@@ -201,10 +219,12 @@ class Builds:
             self._next_turns()
 
     def _forget_old(self) -> None:
-        for image in [image for image, build in self._builds.items() if self._is_stale(build)]:
+        for image in [image for image, build in self._builds.items() if build.ended_at and self._is_stale(build)]:
             del self._builds[image]
 
     async def _build(self, build: Build) -> None:
+        if build.abandoned:
+            raise BuildFailed("Everyone left before the build began, so it was given up.", hint="Launch it again.")
         await asyncio.to_thread(self._check_disk)
         build.started_at = self._clock()
         build_log = await asyncio.to_thread(_open_log, build)

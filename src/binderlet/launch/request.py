@@ -24,3 +24,5 @@ class LaunchRequest:
     """The token's origin or the Host header, for launch events."""
     request_origin: str = ""
     """The Origin header, else Sec-Fetch-Site, for launch events."""
+    retry: bool = False
+    """Build again though the same build failed a moment ago."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -14,15 +14,15 @@ import structlog
 from binderlet.config.schema import Settings
 from binderlet.errors import BinderletError, Full, LaunchFailed, UnknownProvider
 from binderlet.events.bus import Bus, Story
-from binderlet.events.kinds import LaunchEnded, LaunchStarted, SessionStarted
+from binderlet.events.kinds import LaunchEnded, LaunchEvent, LaunchStarted, SessionStarted
 from binderlet.images.base import ImageStore
 from binderlet.images.names import image_name
 from binderlet.launch import machine as m
 from binderlet.launch.admission import check_banned
-from binderlet.launch.builds import Builds
+from binderlet.launch.builds import Build, Builds, build_id
 from binderlet.launch.places import Places
 from binderlet.launch.request import LaunchRequest
-from binderlet.model import Commit, Image, RepoSpec, Session
+from binderlet.model import Commit, Image, Phase, RepoSpec, Session
 from binderlet.providers.base import Provider
 from binderlet.sessions.order import SessionOrder
 
@@ -36,6 +36,10 @@ STEPS = {
     m.AddRoute: "route",
 }
 """Commands whose time is on record, under these names."""
+
+
+COMES_BACK = 30.0
+"""Seconds in which a viewer whose connection broke, or who loads the page again, comes back."""
 
 
 class SessionStarter(Protocol):
@@ -80,6 +84,8 @@ class Launch:
         self._machine = m.Machine(request)
         self._started_at = parts.clock()
         self._seconds: dict[str, float] = {}
+        self._viewers = 0
+        self._waits_for: Build | None = None
 
     @property
     def waited_for_build(self) -> bool:
@@ -95,6 +101,30 @@ class Launch:
     def image(self) -> Image | None:
         """The image it found or waited for, once there is one."""
         return self._machine.image
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Count one viewer while the context lasts; soon after the last has left, a build need not begin for it."""
+        self._viewers += 1
+        if self._waits_for is not None:
+            self._waits_for.launches.add(self.id)
+        try:
+            yield
+        finally:
+            self._viewers -= 1
+            if not self._viewers and not self.ended_at:
+                asyncio.get_running_loop().call_later(COMES_BACK, self._leave)
+
+    def _leave(self) -> None:
+        if not self._viewers and self._waits_for is not None:
+            self._parts.builds.leave(self._waits_for, self.id)
+
+    def _with_build(self, event: LaunchEvent) -> LaunchEvent:
+        """Tell where the log of its build is: before it begins, and when it has failed."""
+        commit = self._machine.commit
+        if event.phase not in {Phase.WAITING, Phase.FAILED} or commit is None or not self.waited_for_build:
+            return event
+        return replace(event, fields={**event.fields, "build_id": build_id(self._image_name(commit))})
 
     async def run(self, first: m.Happening | None = None) -> None:
         """Run to the end; never raises but for cancellation, after which nothing of it is left running."""
@@ -128,7 +158,7 @@ class Launch:
         parts = self._parts
         match command:
             case m.Announce(event):
-                self.story.add(event)
+                self.story.add(self._with_build(event))
             case m.Finish():
                 self._finish(command)
             case m.Resolve(spec):
@@ -170,10 +200,15 @@ class Launch:
         return image_name(self._parts.settings.builder.image_prefix, commit.slug, commit.sha)
 
     async def _build(self, commit: Commit) -> Image:
-        build = self._parts.builds.join(commit, self._image_name(commit))
-        async for _, event in build.story.follow():
-            self.story.add(event)
-        return await build.result()
+        build = self._parts.builds.join(commit, self._image_name(commit), retry=self.request.retry)
+        build.launches.add(self.id)
+        self._waits_for = build
+        try:
+            async for _, event in build.story.follow():
+                self.story.add(event)
+            return await build.result()
+        finally:
+            self._waits_for = None
 
     async def _wait_for_place(self, repo_url: str, owner: str) -> None:
         timeout = self._parts.settings.limits.queue_timeout
