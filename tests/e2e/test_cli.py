@@ -16,7 +16,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from support.service import COMMAND, Forge, LiveService, docker, free_port, remove_images
+from support.service import COMMAND, Forge, LiveService, Serve, docker, free_port, remove_images
 from support.visit import Visit, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(180)]
@@ -156,6 +156,21 @@ def test_up_with_the_example() -> None:
         finally:
             subprocess.run([docker(), "network", "rm", name], check=False, capture_output=True)
             remove_images(f"{name}/*")
+
+
+def test_a_detached_run(serve: Serve) -> None:
+    """``up --detach`` returns once the service answers; ``stop-service`` ends it and leaves nothing."""
+    with serve() as service:
+        service.interrupt()
+        assert left_of(service.name, service.state) == []
+        binderlet(service, "up", "--detach")
+        try:
+            assert told(service, "status")["ok"]
+            assert service.get("versions")[0] == 200
+            binderlet(service, "up", "--detach", code=1)
+        finally:
+            binderlet(service, "stop-service")
+        assert left_of(service.name, service.state) == []
 
 
 def session_of(link: str) -> Visit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,23 +29,32 @@ def log_of(events: list[Event]) -> str:
     return "".join(str(event.get("message", "")) for event in events)
 
 
-def test_a_plain_repository(launch: Launch) -> None:
+ODD_NAME = "space 'quote' \"double\" ü.txt"
+
+
+@pytest.fixture(scope="module")
+def plain(service: LiveService, forge: Forge) -> Iterator[Visit]:
+    """The session of a repository without environment files, for tests that only look."""
+    _, url = forge.repository({"index.ipynb": NOTEBOOK, ODD_NAME: "odd", "folder/data.csv": "1,2\n"})
+    visit = Visit(service.ready(git_spec(url)))
+    yield visit
+    service.admin("DELETE", f"/sessions/{visit.id}")
+
+
+def test_a_plain_repository(plain: Visit) -> None:
     """Without environment files JupyterLab answers 200 and shows the repository's files, whatever their names."""
-    odd = "space 'quote' \"double\" ü.txt"
-    session = launch({"index.ipynb": NOTEBOOK, odd: "odd", "folder/data.csv": "1,2\n"})
-    assert b"jupyter-config-data" in session.get("lab")
-    session.get("lab/tree/index.ipynb")
-    session.get("tree")
-    assert {"index.ipynb", odd, "folder"} <= session.files()
-    assert session.files("folder") == {"data.csv"}
+    assert b"jupyter-config-data" in plain.get("lab")
+    plain.get("lab/tree/index.ipynb")
+    plain.get("tree")
+    assert {"index.ipynb", ODD_NAME, "folder"} <= plain.files()
+    assert plain.files("folder") == {"data.csv"}
 
 
-def test_a_cell_runs(launch: Launch) -> None:
+def test_a_cell_runs(plain: Visit) -> None:
     """A kernel answers over its WebSocket through HAProxy, in the repository's folder, which it may write to."""
-    session = launch({"data.txt": "from the repository"})
-    printed = session.run_cell("open('new.txt', 'w').write('made'); print(6 * 7, open('data.txt').read())")
-    assert printed == "42 from the repository\n"
-    assert session.read("new.txt") == "made"
+    printed = plain.run_cell("open('new.txt', 'w').write('made'); print(6 * 7, open('folder/data.csv').read())")
+    assert printed == "42 1,2\n\n"
+    assert plain.read("new.txt") == "made"
 
 
 def test_requirements(launch: Launch) -> None:
@@ -180,28 +189,25 @@ def test_a_failed_build_says_so_with_its_log(service: LiveService, forge: Forge)
     assert "no-such-package-a8f3b1" in log_of(events[:-1])
 
 
-def test_a_session_is_confined(launch: Launch) -> None:
+def test_a_session_is_confined(plain: Visit) -> None:
     """A session runs as an ordinary user without capabilities, with limits, and cannot become root."""
-    session = launch({"a.txt": "confined"})
-    status = dict(
-        line.split(":\t", 1) for line in session.execute("cat", "/proc/1/status").splitlines() if ":\t" in line
-    )
+    status = dict(line.split(":\t", 1) for line in plain.execute("cat", "/proc/1/status").splitlines() if ":\t" in line)
     assert set(status["Uid"].split()) == {"1000"}
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh")} == {0}
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
-    host = session.inspect()["HostConfig"]
+    host = plain.inspect()["HostConfig"]
     assert host["Memory"] == 2 * 1024**3
     assert host["NanoCpus"] == 10**9
     assert host["PidsLimit"] == 512
     assert not host["PortBindings"]
 
 
-def test_a_session_needs_its_token(launch: Launch) -> None:
+def test_a_session_needs_its_token(plain: Visit, launch: Launch) -> None:
     """Without the token, or with that of another session, nothing of a session can be read."""
-    session, other = launch({"a.txt": "one"}), launch({"a.txt": "two"})
+    other = launch({"a.txt": "two"})
     for token in ("", "wrong", other.token):
-        assert session.ask("GET", "api/contents/", token=token)[0] == 403
+        assert plain.ask("GET", "api/contents/", token=token)[0] == 403
 
 
 def test_a_session_ends_itself(service: LiveService, launch: Launch) -> None:
@@ -259,9 +265,8 @@ def ended_session(service: LiveService, session_id: str) -> Any:  # noqa: ANN401
         return database.execute(query, (session_id,)).fetchone()
 
 
-def test_metrics(service: LiveService, launch: Launch) -> None:
+def test_metrics(service: LiveService, plain: Visit) -> None:
     """Metrics have BinderHub's names, and count launches and builds by provider and repository."""
-    launch({"a.txt": "metrics"})
     names = (
         *("binderhub_build_time_seconds_bucket{", "binderhub_launch_time_seconds_bucket{"),
         *("binderhub_build_count_total{", "binderhub_launch_count_total{"),
