@@ -17,7 +17,7 @@ from binderlet.builder.toolchain import Toolchain
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
 
-PROGRAMS = ("bash", "cat", "chmod", "env", "head", "id", "ls", "mkdir", "sleep", "touch", "uname", "yes")
+PROGRAMS = ("bash", "cat", "chmod", "env", "head", "id", "ls", "mkdir", "rm", "sleep", "touch", "uname", "yes")
 LEFT_OUT = re.compile(
     r"(^|/)(__pycache__|test|tests|site-packages|dist-packages|idlelib|tkinter|ensurepip|config-.*)(/|$)"
 )
@@ -120,7 +120,10 @@ def _add_system(archive: tarfile.TarFile, interpreter: Path) -> None:
     link.type, link.linkname = tarfile.SYMTYPE, str(interpreter)
     archive.addfile(link)
     packages = f"{PREFIX[1:]}/lib/python{TinyBase.python}/site-packages"
-    for folder, owner, mode in (("tmp", 0, 0o1777), (HOME[1:], UID, 0o755), (packages, UID, 0o755)):
+    # What a build replaces belongs to its user, as in the real base image.
+    prefixes = [PREFIX[1:], f"{PREFIX[1:]}/lib", packages.rpartition("/")[0], packages]
+    folders = [("tmp", 0, 0o1777), (HOME[1:], UID, 0o755), *((path, UID, 0o755) for path in prefixes)]
+    for folder, owner, mode in folders:
         info = tarfile.TarInfo(folder)
         info.type, info.uid, info.gid, info.mode = tarfile.DIRTYPE, owner, owner, mode
         archive.addfile(info)
