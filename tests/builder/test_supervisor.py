@@ -232,7 +232,7 @@ def test_main(tmp_path: Path, kept_signals: None) -> None:
     write_job(tmp_path, "sh", "-c", "echo hello $WHO; exit 5")
     assert main(str(tmp_path)) == 0
     body = json.loads((tmp_path / "result.json").read_text())
-    assert body == {"code": 5, "reason": "exited", "tail": "hello me\n"}
+    assert body == {"code": 5, "reason": "exited", "tail": "hello me\n", "lock": ""}
     assert (tmp_path / "log").read_text() == "hello me\n"
     assert json.loads((tmp_path / "running.json").read_text()) == {"pid": os.getpid()}
 
@@ -280,3 +280,12 @@ def test_as_a_program(tmp_path: Path) -> None:
 def test_repo2docker_log(line: bytes, shown: bytes | None) -> None:
     """Of repo2docker's JSON lines the message is shown, as BuildKit's own lines would be."""
     assert supervisor.READERS["repo2docker"]().line(line) == shown
+
+
+def test_lock_is_taken_out(tmp_path: Path) -> None:
+    """The line with an environment's lock is kept for the control plane and is not shown."""
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    output = Output(log, log, 1000, "output")
+    output.feed(b"#5 0.1 one\n#5 0.2 binderlet-lock: {}\n#5 0.3 two\n")
+    os.close(log)
+    assert (output.lock, output.tail()) == (b"{}", b"one\ntwo\n")

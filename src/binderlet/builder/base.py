@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
@@ -19,6 +20,8 @@ class BuildRequest:
     """The repository's files, complete, owned by us; the builder may not change them."""
     image: str
     """``repository:tag`` that the result gets."""
+    lock: Mapping[str, Any] | None = None
+    """Packages to install instead of what the repository's files ask for; ``builder/lock.py`` reads it."""
 
 
 class Builder(Protocol):

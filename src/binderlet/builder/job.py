@@ -51,6 +51,8 @@ class Outcome:
     """``exited``, ``timeout``, ``ended`` because it was asked to, or ``lost``: the supervisor was killed."""
     tail: str
     """The last of what it printed."""
+    lock: str = ""
+    """The short form of the lock that a build step wrote; empty where none did."""
 
 
 class Job:
@@ -88,7 +90,7 @@ class Job:
             body = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return Outcome(int(body["code"]), str(body["reason"]), str(body["tail"]))
+        return Outcome(int(body["code"]), str(body["reason"]), str(body["tail"]), str(body.get("lock", "")))
 
     def clear(self) -> None:
         """Remove the folder and all in it. Idempotent."""

@@ -67,12 +67,20 @@ class Plan:
     dockerfile: str = ""
     exclude_newer: str = ""
     """``yyyy-mm-dd``: the repository's own packages are those of that day. Empty: today's."""
+    is_locked: bool = False
+    """Whether ``requirements`` has every package there is to be, at one version each."""
     language: str = ""
     """What repo2docker is needed for, for people; empty for other kinds."""
     ignore: str = ""
     """Patterns of files that stay out of the image."""
     reasons: tuple[str, ...] = ()
     """Sentences for the log: what was found and what follows from it."""
+
+    @property
+    def installer_options(self) -> tuple[str, ...]:
+        """Options of uv for which packages it may choose; pip has nothing like them."""
+        day = ("--exclude-newer", f"{self.exclude_newer}T23:59:59Z") if self.exclude_newer else ()
+        return (*day, *(("--no-deps",) if self.is_locked else ()))
 
 
 def make_plan(found: Detected, python: str) -> Plan:

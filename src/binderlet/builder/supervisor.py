@@ -97,6 +97,10 @@ READERS: dict[str, Callable[[], Readable | Translated]] = {
 """How the process's output is made readable; any other name leaves it as it is."""
 
 
+LOCK_MARK = b"binderlet-lock: "
+"""Begins a line that is for the control plane, not for the log."""
+
+
 class Output:
     """Takes the process's output: appends what fits to the log, and keeps the end in memory."""
 
@@ -108,6 +112,7 @@ class Output:
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
         self.dropped = 0
+        self.lock = b""
 
     def feed(self, chunk: bytes) -> None:
         """Take more output; an unfinished line waits for its end."""
@@ -118,6 +123,9 @@ class Output:
         shown = lines
         if self._readable is not None:
             shown = [line for line in map(self._readable.line, lines) if line is not None]
+        for line in [line for line in shown if line.startswith(LOCK_MARK)]:
+            self.lock = line.removeprefix(LOCK_MARK)
+            shown.remove(line)
         if shown:
             self._keep(b"".join(line + b"\n" for line in shown))
 
@@ -282,6 +290,7 @@ def main(folder: str) -> int:
     code, reason = supervisor.run(job["command"], {**os.environ, **job["environment"]})
     output.finish()
     body = {"code": code, "reason": reason, "tail": output.tail().decode("utf-8", "replace")}
+    body["lock"] = output.lock.decode("utf-8", "replace")
     write_whole(folder, "result.json", body)
     for file_number in (log, copy, lock):
         os.close(file_number)

@@ -1,0 +1,124 @@
+"""Writes down which packages an environment has: runs inside the build step that installed them.
+
+``python lock_program.py FACTS TARGET [CACHE]``: ``FACTS`` is a JSON object that is kept as it is; the lock is written
+to ``TARGET``, with the hashes that uv's cache knows of. A line with the short form goes to the standard output, where
+the build's supervisor takes it out. The standard library alone: this is the environment's own Python.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+MARK = "binderlet-lock: "
+BASE_LOCK = Path("/usr/local/share/binderlet/requirements.txt")
+NAME = re.compile(r"[-_.]+")
+WHEEL = re.compile(r"-([^-]+)-([^-]+)-([^-]+)\.whl")
+PACKAGE = re.compile(r"(?ms)^name = \"([^\"]+)\"\nversion = \"([^\"]+)\"(.*?)(?=^\[\[|\Z)")
+FILE = re.compile(r"url = \"([^\"]+)\".*?sha256 = \"([0-9a-f]{64})\"")
+
+
+def packages() -> dict[str, dict[str, Any]]:
+    """Give all packages by normalised name."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in distributions():
+        name = NAME.sub("-", str(one.metadata["Name"])).lower()
+        entry = {"name": name, "version": one.version}
+        if direct := one.read_text("direct_url.json"):
+            entry["url"] = direct_url(json.loads(direct))
+        found.setdefault(name, entry | {"tags": tags(one)})
+    return found
+
+
+def direct_url(body: dict[str, Any]) -> str:
+    """Give what pip would be asked for: an archive's or a repository's address, with the commit."""
+    vcs = body.get("vcs_info")
+    prefix, suffix = (f"{vcs['vcs']}+", f"@{vcs['commit_id']}") if vcs else ("", "")
+    folder = f"#subdirectory={body['subdirectory']}" if body.get("subdirectory") else ""
+    return f"{prefix}{body['url']}{suffix}{folder}"
+
+
+def tags(one: Distribution) -> set[str]:
+    """Give the tags of the wheel that was installed."""
+    return set(re.findall(r"(?m)^Tag: (\S+)", one.read_text("WHEEL") or ""))
+
+
+def add_hashes(found: dict[str, dict[str, Any]], cache: str) -> None:
+    """Add the hash of each wheel: the base image's lock has some, uv's cache most others."""
+    text = BASE_LOCK.read_text(encoding="utf-8") if BASE_LOCK.exists() else ""
+    base = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", text))
+    wanted = {name: one for name, one in found.items() if "url" not in one and base.get(name) != one["version"]}
+    if not wanted or not cache:
+        return
+    command = ["uv", "pip", "compile", "--quiet", "--offline", "--no-deps", "--cache-dir", cache]
+    command += ["--format", "pylock.toml", "--python", sys.executable, "-"]
+    lines = "".join(f"{name}=={one['version']}\n" for name, one in wanted.items())
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+    for name, version, rest in PACKAGE.findall(done.stdout):
+        if name in wanted and wanted[name]["version"] == version:
+            wanted[name]["hash"] = next((sha for url, sha in FILE.findall(rest) if fits(url, wanted[name]["tags"])), "")
+
+
+def fits(url: str, installed: set[str]) -> bool:
+    """Whether a wheel's file name has one of the installed wheel's tags."""
+    found = WHEEL.search(url)
+    if found is None:
+        return False
+    return any(
+        f"{python}-{abi}-{platform}" in installed
+        for python in found[1].split(".")
+        for abi in found[2].split(".")
+        for platform in found[3].split(".")
+    )
+
+
+def conda_packages(prefix: Path) -> list[str]:
+    """Give the archives of conda's packages, with their hashes."""
+    bodies = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(prefix.glob("conda-meta/*.json"))]
+    return [f"{body.get('url', body.get('name', ''))}#{body.get('sha256', '')}".rstrip("#") for body in bodies]
+
+
+def debian_packages(names: list[str]) -> list[str]:
+    """Give the versions of those Debian packages that the repository asked for."""
+    if not names:
+        return []
+    plain = [re.split("[=/]", name)[0] for name in names]
+    done = subprocess.run(
+        ["dpkg-query", "--show", "--showformat", "${Package}=${Version}\\n", *plain],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return sorted(done.stdout.split())
+
+
+def main(arguments: list[str]) -> int:
+    """Write the lock; gives 0."""
+    facts, target, *cache = arguments
+    body = json.loads(facts)
+    body["debian"] = debian_packages(body["debian"])
+    found = packages()
+    try:
+        add_hashes(found, cache[0] if cache else "")
+    except OSError as error:  # there is no uv: a lock without hashes is a lock
+        body["note"] = f"Without hashes: {error}"
+    body["conda"] = conda_packages(Path(sys.prefix))
+    kept = sorted(found.items())
+    body["python_packages"] = [
+        {field: value for field, value in one.items() if field != "tags" and value} for _, one in kept
+    ]
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    short = body | {"python_packages": [one.get("url") or f"{name}=={one['version']}" for name, one in kept]}
+    sys.stdout.write(MARK + json.dumps(short, separators=(",", ":")) + "\n")
+    return 0
+
+
+if __name__ == "__main__":  # pragma: no cover - tests run it as a program
+    sys.exit(main(sys.argv[1:]))

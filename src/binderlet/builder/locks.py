@@ -1,0 +1,64 @@
+"""Where the locks of environments are kept while their images are built on: one small file each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from binderlet.builder.render import LOCK
+from binderlet.builder.toolchain import Toolchain
+
+TIMEOUT = 30.0
+"""Seconds that an image may take to give a file."""
+
+
+class Locks:
+    """The locks of environments by key, in the short form that becomes a label."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def keep(self, key: str, short: str) -> None:
+        """Keep the lock of an environment that has just been built."""
+        await asyncio.to_thread(self._write, key, short)
+
+    async def find(self, key: str) -> str:
+        """Give the lock of an environment; empty where it has none, as the default environment."""
+        return await asyncio.to_thread(self._read, key)
+
+    def _write(self, key: str, short: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{key}.json"
+        path.with_suffix(".new").write_text(short, encoding="utf-8")
+        path.with_suffix(".new").replace(path)
+
+    def _read(self, key: str) -> str:
+        try:
+            return (self._folder / f"{key}.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+
+async def read_lock_file(tools: Toolchain, image: str) -> str:
+    """Give the whole lock out of an image; empty where it has none.
+
+    A container of that image is started for it, without a network, and only ``cat`` runs in it.
+    """
+    remote = ["--remote"] if tools.kind == "podman" and tools.socket else []
+    command = [tools.program, *remote, "run", "--rm", "--network", "none", "--entrypoint", "cat", image, LOCK]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={**os.environ, **tools.environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return output.decode("utf-8", "replace") if process.returncode == 0 else ""

@@ -1,0 +1,134 @@
+"""The program that writes locks, in this interpreter's own environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import Distribution, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from binderlet.builder import lock_program
+from binderlet.builder.lock_program import MARK, add_hashes, conda_packages, direct_url, fits, main
+
+SHA = "b" * 64
+PYLOCK = f"""\
+[[packages]]
+name = "iniconfig"
+version = "2.0.0"
+sdist = {{ url = "https://example.org/iniconfig-2.0.0.tar.gz", hashes = {{ sha256 = "{"a" * 64}" }} }}
+wheels = [{{ url = "https://example.org/iniconfig-2.0.0-py3-none-any.whl", hashes = {{ sha256 = "{SHA}" }} }}]
+
+[[packages]]
+name = "other"
+version = "1"
+"""
+
+
+def test_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It writes every package of its environment, and the short form on a line of its own."""
+    assert main(['{"format": 1, "debian": []}', str(tmp_path / "share" / "lock.json")]) == 0
+    body = json.loads((tmp_path / "share" / "lock.json").read_text())
+    found = {one["name"]: one for one in body["python_packages"]}
+    assert found["pytest"] == {"name": "pytest", "version": version("pytest")}
+    line = capsys.readouterr().out
+    assert line.startswith(MARK)
+    assert f"pytest=={version('pytest')}" in json.loads(line.removeprefix(MARK))["python_packages"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"url": "https://x/a.whl", "archive_info": {}}, "https://x/a.whl"),
+        ({"url": "https://x/r", "vcs_info": {"vcs": "git", "commit_id": "12"}}, "git+https://x/r@12"),
+        (
+            {"url": "https://x/r", "vcs_info": {"vcs": "git", "commit_id": "12"}, "subdirectory": "p"},
+            "git+https://x/r@12#subdirectory=p",
+        ),
+    ],
+)
+def test_direct_url(body: dict[str, object], expected: str) -> None:
+    """What came from an address is asked for by it, with the commit."""
+    assert direct_url(body) == expected
+
+
+def test_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hash is that of the wheel that was installed, not of another file of the same version."""
+    run = subprocess.CompletedProcess([], 0, stdout=PYLOCK, stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_more: run)
+    found: dict[str, dict[str, Any]] = {
+        "iniconfig": {"name": "iniconfig", "version": "2.0.0", "tags": {"py3-none-any"}},
+        "other": {"name": "other", "version": "2", "tags": set()},
+        "own": {"name": "own", "version": "1", "url": "git+https://x"},
+    }
+    add_hashes(found, "/cache")
+    assert found["iniconfig"]["hash"] == SHA
+    assert "hash" not in found["other"]
+
+
+def test_hashes_of_the_base_are_known_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the base image brought is pinned there."""
+    (tmp_path / "base.txt").write_text("numpy==2.0 \\\n    --hash=sha256:1\n")
+    monkeypatch.setattr(lock_program, "BASE_LOCK", tmp_path / "base.txt")
+    found = {"numpy": {"name": "numpy", "version": "2.0"}}
+    add_hashes(found, "/cache")
+    assert found == {"numpy": {"name": "numpy", "version": "2.0"}}
+
+
+def test_without_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without uv a lock has no hashes, and says so."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    main(['{"debian": []}', str(tmp_path / "lock.json"), "/cache"])
+    assert "Without hashes" in json.loads((tmp_path / "lock.json").read_text())["note"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://x/a-1-py2.py3-none-any.whl", True),
+        ("https://x/a-1-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl", False),
+        ("https://x/a-1.tar.gz", False),
+    ],
+)
+def test_fits(url: str, *, expected: bool) -> None:
+    """A file fits where one of its tags is the installed wheel's."""
+    assert fits(url, {"py3-none-any"}) is expected
+
+
+def test_conda(tmp_path: Path) -> None:
+    """Packages of conda are their archives, with hashes."""
+    (tmp_path / "conda-meta").mkdir()
+    (tmp_path / "conda-meta" / "a.json").write_text('{"url": "https://c/a-1-0.conda", "sha256": "12"}')
+    (tmp_path / "conda-meta" / "b.json").write_text('{"name": "b"}')
+    assert conda_packages(tmp_path) == ["https://c/a-1-0.conda#12", "b"]
+
+
+def test_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Debian's packages those are listed that were asked for, without what was said about their version."""
+    program = tmp_path / "dpkg-query"
+    program.write_text('#!/bin/sh\nshift 3; for name; do echo "$name=1.0"; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert lock_program.debian_packages(["vim=2:9.*", "curl/bookworm"]) == ["curl=1.0", "vim=1.0"]
+    assert lock_program.debian_packages([]) == []
+
+
+def test_packages_from_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that came from an address keeps it, and its wheel's tags are read."""
+    folder = tmp_path / "own-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: Own.Package\nVersion: 1\n")
+    (folder / "WHEEL").write_text("Tag: py3-none-any\n")
+    (folder / "direct_url.json").write_text('{"url": "file:///x"}')
+    monkeypatch.setattr(lock_program, "distributions", lambda: [Distribution.at(folder)])
+    expected = {"name": "own-package", "version": "1", "url": "file:///x", "tags": {"py3-none-any"}}
+    assert lock_program.packages() == {"own-package": expected}
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    """It needs nothing but the standard library."""
+    command = [sys.executable, "-I", "-S", lock_program.__file__, '{"debian": []}', str(tmp_path / "lock.json")]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.startswith(MARK.encode())
