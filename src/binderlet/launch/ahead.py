@@ -51,7 +51,7 @@ async def prepare(book: LaunchBook, spec: RepoSpec, host: str) -> SessionOrder:
 
 
 class Desk:
-    """Takes reservations for the service at ``host``, the URL that visitors will come to."""
+    """Takes reservations; ``host`` is the URL that visitors will come to, empty where it is not known."""
 
     def __init__(self, pool: Reserved, providers: Mapping[str, Provider], host: str, *, places: int) -> None:
         self._pool = pool

@@ -101,6 +101,11 @@ class Demands:
         self._reservations[made.id] = made
         return made
 
+    def host_of(self, reservation: Reservation) -> str:
+        """Give the URL that its visitors will come to: where none is known for sure, that of the last launch."""
+        latest = max(self._popular.values(), key=lambda popular: popular.at, default=None)
+        return reservation.host or (latest.order.host if latest else "")
+
     def cancel(self, reservation_id: str) -> bool:
         """Drop a reservation; False where there is none of that id."""
         self._prepared.pop(reservation_id, None)

@@ -104,11 +104,6 @@ class Pool:
 
     # What there is.
 
-    def counts(self) -> tuple[int, int]:
-        """Give how many standbys may be adopted now, and how many start."""
-        ready = len(self.waiting())
-        return ready, len(self._standbys) - ready
-
     def reserved(self) -> Sequence[tuple[Reservation, int]]:
         """Give the reservations that have not ended, each with how many standbys are ready for it."""
         return self.reservations.with_ready(Counter(one.key for one in self._standbys.values() if one.ready))
@@ -235,10 +230,8 @@ class Pool:
         """Forget what the engine has no longer."""
         if session_id in self._adopted:
             self._tasks.start(self.forget(session_id), name=f"forget {session_id}")
-        elif (standby := self._standbys.pop(session_id, None)) is not None:
-            log.info("a standby is gone", session=session_id)
-            if standby.work is not None:
-                standby.work.cancel()
+        elif session_id in self._standbys:
+            self._tasks.start(self._end(session_id, "it is gone"), name=f"forget {session_id}")
 
     # Looking after them.
 

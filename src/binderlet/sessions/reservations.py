@@ -28,7 +28,7 @@ PREPARE_EVERY = 600.0
 """Seconds between looks at which commit and image a reservation means, while it is open."""
 
 Prepare = Callable[[RepoSpec, str], Awaitable[SessionOrder]]
-"""Finds the commit of a spec and builds its image if there is none."""
+"""Finds the commit of a spec and builds its image if there is none; the host is empty where it is not known."""
 
 
 class Reservations:
@@ -94,8 +94,9 @@ class Reservations:
         self._tasks.start(self._prepare_one(reservation), name=f"prepare reservation {reservation.id}")
 
     async def _prepare_one(self, reservation: Reservation) -> None:
+        host = self._demands.host_of(reservation)
         try:
-            self._demands.prepared(reservation.id, await self._prepare(reservation.spec, reservation.host))
+            self._demands.prepared(reservation.id, await self._prepare(reservation.spec, host))
         except BinderletError as error:
             log.warning("a reservation cannot be prepared", reservation=reservation.id, error=error.message)
             self._demands.fail(reservation.id, error.message)

@@ -138,7 +138,7 @@ def share_out(demands: Collection[Demand], crowd: Crowd, machine: Machine, setti
     for demand in sorted(demands, key=lambda demand: demand.key):
         wanted[demand.key] = min(demand.reserved, room)
         room -= wanted[demand.key]
-    budget = min(room, budget_of(crowd.places, machine.memory, settings))
+    budget = min(room, budget_of(crowd.places, machine.memory, settings)) if settings.enabled else 0
     popular = sorted(demands, key=lambda demand: (-demand.score, demand.key))
     for turn in range(1, settings.per_image + 1):
         for demand in popular:
@@ -208,7 +208,7 @@ class Reservation:
     id: str
     spec: RepoSpec
     host: str
-    """The URL its visitors will come to."""
+    """The URL its visitors will come to; empty where that is not known."""
     count: int
     begins: float
     """Seconds since the epoch, as is ``ends``."""
