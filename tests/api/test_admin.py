@@ -71,3 +71,12 @@ async def test_shutdown_is_asked_for(admin: Starlette, stage: Stage) -> None:
     assert not stage.operations.shut_down
     assert (await ask(admin, "/shutdown", method="POST")).status == 202
     assert stage.operations.shut_down
+
+
+async def test_a_session_is_extended(admin: Starlette) -> None:
+    """Until when is said; what is no time and who does not run are errors."""
+    path = f"/sessions/{SESSION.id}/extend"
+    assert (await ask(admin, f"{path}?seconds=60", method="POST")).json() == {"until": 1060.0}
+    for odd in ("", "?seconds=", "?seconds=-1", "?seconds=nan", "?seconds=inf", "?seconds=x"):
+        assert (await ask(admin, path + odd, method="POST")).status == 400
+    assert (await ask(admin, "/sessions/other/extend?seconds=60", method="POST")).status == 404

@@ -27,6 +27,8 @@ async def test_a_healthy_service(app: Starlette) -> None:
                 "build_pods": 1,
                 "user_pods": 3,
                 "quota": 40,
+                "hibernated_pods": 2,
+                "free": 37,
                 "ok": True,
                 "_ignore_failure": True,
             },
@@ -62,7 +64,7 @@ def test_the_quota(stage: Stage) -> None:
     """More than the quota is not ok; no limit is ``null`` and always ok."""
     assert health_body(replace(stage.status, session_limit=3))["checks"][-1]["ok"] is False
     unlimited = health_body(replace(stage.status, session_limit=0))["checks"][-1]
-    assert (unlimited["quota"], unlimited["ok"]) == (None, True)
+    assert (unlimited["quota"], unlimited["ok"], unlimited["free"]) == (None, True, 0)
 
 
 async def test_the_status_is_counts(app: Starlette) -> None:
@@ -74,6 +76,15 @@ async def test_the_status_is_counts(app: Starlette) -> None:
         "draining": False,
         "sessions": 3,
         "session_limit": 40,
+        "standbys": 0,
+        "reservations": [],
+        "hibernated": 2,
+        "hibernation_off": "there is no swap",
+        "free": 37,
+        "memory": 24,
+        "memory_available": 12,
+        "swap": 8,
+        "swap_free": 4,
         "launches_waiting": 1,
         "builds_running": 1,
         "builds_waiting": 2,

@@ -11,6 +11,8 @@ from binderlet.cli.status import describe
 from support.admin_service import STATUS, AdminService, running
 from support.command import Command
 
+GIB = 1024**3
+
 
 @pytest.fixture
 def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
@@ -44,6 +46,16 @@ def test_not_well(command: Command) -> None:
     [
         ({"ok": False}, "is not well"),
         ({"draining": True, "ok": False}, "is stopping"),
+        (
+            {"memory": 24 * GIB, "memory_available": 12 * GIB, "swap": 8 * GIB, "swap_free": GIB}
+            | {"hibernated": 3, "hibernation_off": "swap is nearly full", "free": 5},
+            "3 hibernated (paused: swap is nearly full), 5 free\nleft:     12.0 of 24.0 GB memory, 1.0 of 8.0 GB swap",
+        ),
+        (
+            {"memory": 24 * GIB, "memory_available": 12 * GIB, "swap": 0, "swap_free": 0}
+            | {"hibernated": 0, "hibernation_off": "", "free": 5},
+            "0 hibernated, 5 free\nleft:     12.0 of 24.0 GB memory, no swap",
+        ),
         ({"session_limit": None}, "sessions: 1, 2 launches wait"),
         ({"checks": [{"service": "Engine", "ok": False, "message": "down"}]}, "FAIL Engine: down"),
     ],

@@ -101,3 +101,19 @@ def test_banned_specs() -> None:
     check_banned(RepoSpec("gh", "good/repo/HEAD"), ["gh/bad/"])
     with pytest.raises(Banned, match="gh/Bad/repo/HEAD is not allowed"):
         check_banned(RepoSpec("gh", "Bad/repo/HEAD"), ["gh/bad/"])
+
+
+def test_what_memory_allows_counts_beside_the_places() -> None:
+    """So many are admitted until it is said again; those who waited are let in then."""
+    admission = Admission(places=10, queue=2)
+    assert admission.allow(1) == []
+    assert admission.request("a", "r", "o")
+    assert not admission.request("b", "r", "o")
+    assert not admission.request("c", "r", "o")
+    with pytest.raises(Full, match="Too many users on this service"):
+        admission.request("d", "r", "o")
+    assert admission.release("a") == []
+    assert admission.allow(0) == []
+    assert admission.allow(1) == ["b"]
+    assert admission.allow(None) == ["c"]
+    assert admission.request("e", "r", "o")

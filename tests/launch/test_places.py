@@ -53,3 +53,14 @@ async def test_found_sessions_hold_places() -> None:
     places = Places(Admission(places=2))
     places.adopt({"a": "r", "b": "r"})
     assert places.taken == 2
+
+
+async def test_who_waits_for_memory_is_woken_when_there_is_some() -> None:
+    """A place alone is not enough."""
+    places = Places(Admission(places=2))
+    places.allow(0)
+    taking = places.take("a", "r", "o")
+    assert (await anext(taking)).position == 1
+    places.allow(1)
+    assert [queued async for queued in taking] == []
+    assert places.holders() == ["a"]

@@ -137,3 +137,21 @@ def test_last_use_never_lies_in_the_future_or_goes_back(steps: list[tuple[int, i
         activity.observe({"a": tab}, ["a"], now)
         assert before <= activity.last_active["a"] <= now
         before = activity.last_active["a"]
+
+
+def test_what_runs_by_itself_is_told_from_use() -> None:
+    """How long goes from the last use by somebody, and is forgotten with the next one or with the session."""
+    activity = Activity.empty(0)
+    activity.observe({}, ["a", "b"], 100)
+    assert activity.busy_for("a", 400) == 300
+    activity.touch("a", 700)
+    activity.touch("b", 700)
+    activity.extended = {"a": 5000, "b": 5000}
+    assert (activity.last_active["a"], activity.busy_for("a", 1000)) == (700, 900)
+    activity.touch("a", 1300)
+    assert activity.busy_for("a", 1300) == 1200
+    assert Activity.from_json(json.loads(json.dumps(activity.as_json()))) == activity
+    activity.observe({"a": replace(OPEN_TAB)}, ["a"], 1400)
+    assert (activity.busy_since, activity.extended, activity.busy_for("a", 1500)) == ({}, {"a": 5000}, 100)
+    old = {key: value for key, value in activity.as_json().items() if key not in {"busy_since", "extended"}}
+    assert Activity.from_json(old).extended == {}

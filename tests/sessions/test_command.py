@@ -68,7 +68,7 @@ def test_the_token_is_not_in_the_command() -> None:
 
 def test_the_command_serves_below_the_sessions_path_and_culls_inside() -> None:
     """The server takes its path, port and idle time from us."""
-    arguments = jupyter_command("owner-repo-x", Settings(cull=CullSettings(idle=90)))[4:]
+    arguments = jupyter_command("owner-repo-x", Settings(cull=CullSettings(max_age=90)))[4:]
     assert arguments == (
         "--ServerApp.ip=0.0.0.0",
         "--ServerApp.port=8888",

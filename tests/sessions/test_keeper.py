@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from binderlet.config.schema import CullSettings, Settings
 from binderlet.engine.fake import FakeEngine
-from binderlet.errors import EngineUnavailable, RouterUnavailable
+from binderlet.errors import EngineUnavailable, RouterUnavailable, SessionNotFound
 from binderlet.events.bus import Bus
 from binderlet.model import Session, Traffic
 from binderlet.router.inprocess import InProcessRouter
@@ -234,3 +234,32 @@ def test_before_the_first_look_nothing_is_known(tmp_path: Path) -> None:
 
     keeper = asyncio.run(make())
     assert (keeper.last_active, keeper.traffic) == ({}, {})
+
+
+async def test_what_runs_by_itself_keeps_a_session_only_so_long(house: House) -> None:
+    """A cell with the tab closed, by its kernel's word or by the CPU it uses, up to ``busy_max`` after the last use."""
+    session = await house.start()
+    keeper = Keeper(
+        house.sessions,
+        house.router,
+        CullSettings(idle=600, busy_max=1800),
+        computing=lambda: {session.id} if house.now < 2500 else set(),
+        clock=house.clock,
+    )
+    house.keeper = keeper
+    house.busy = {session.id}
+    assert [await house.look(seconds) for seconds in (0, 600, 600, 600, 599)] == [[]] * 5
+    assert await house.look(600) == [Cull(session.id, IDLE)]
+
+
+async def test_an_operator_can_extend_a_session(house: House) -> None:
+    """It stays until then, also over a restart of the control plane; others are not known."""
+    session = await house.start()
+    assert await house.keeper.extend(session.id, 7200) == 8200
+    house.open()
+    assert await house.look(5000) == []
+    assert await house.look(2200) == [Cull(session.id, TOO_OLD)]
+    with pytest.raises(SessionNotFound):
+        await house.keeper.extend(session.id, 60)
+    other = await house.start()
+    assert await house.open(keep=False).extend(other.id, 60) == house.now + 60

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binderlet.config.schema import CullSettings
+from binderlet.config.schema import CullOverride, CullSettings
 from binderlet.model import Session, SessionState
-from binderlet.sessions.policy import IDLE, TOO_OLD, Cull, decide
+from binderlet.sessions.policy import IDLE, TOO_OLD, Cull, Times, decide, times_of
 from support.values import SESSION
 
 SETTINGS = CullSettings(idle=600, max_age=21600)
@@ -56,3 +56,33 @@ def test_nobody_used_within_the_idle_time_is_ended(last_active: dict[str, float]
     sessions = [replace(SESSION, id=name, created_at=NOW - age) for name in "abc"]
     ended = {cull.session_id for cull in decide(sessions, last_active, NOW, SETTINGS)}
     assert ended == {name for name, at in last_active.items() if NOW - at >= 600}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("Teacher/course/HEAD", Times(3600, 21600)),
+        ("teacher/long/HEAD", Times(600, 43200)),
+        ("other/course/HEAD", Times(600, 21600)),
+    ],
+)
+def test_repositories_may_have_times_of_their_own(spec: str, expected: Times) -> None:
+    """The first override that matches from the start counts, whatever the case of letters; the rest is as for all."""
+    settings = CullSettings(
+        idle=600,
+        max_age=21600,
+        overrides=[
+            CullOverride(pattern="gh/teacher/course/.*", idle=3600),
+            CullOverride(pattern="gh/teacher/.*", max_age=43200),
+        ],
+    )
+    session = replace(YOUNG, spec=spec)
+    assert times_of(session, settings) == expected
+    quiet = {session.id: NOW - 700}
+    assert bool(decide([session], quiet, NOW, settings)) is (expected.idle == 600)
+
+
+def test_an_extension_keeps_a_session() -> None:
+    """Until its time, whatever its age and idleness."""
+    assert decide([OLD], {"old": 0}, NOW, SETTINGS, {"old": NOW + 1}) == []
+    assert decide([OLD], {"old": 0}, NOW, SETTINGS, {"old": NOW, "other": NOW + 9}) == [Cull("old", TOO_OLD)]

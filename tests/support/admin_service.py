@@ -59,6 +59,7 @@ class AdminService:
         app.router.add_get("/status", self._status)
         app.router.add_get("/sessions", self._list)
         app.router.add_delete("/sessions/{id}", self._stop)
+        app.router.add_post("/sessions/{id}/extend", self._extend)
         app.router.add_post("/shutdown", self._shutdown)
         app.router.add_get("/build/{spec:.*}", self._build)
         app.router.add_get("/broken", self._broken)
@@ -84,6 +85,9 @@ class AdminService:
             return web.Response(status=204)
         told = {"message": "No session of that id runs here.", "code": "session_not_found", "hint": "Look."}
         return web.json_response(told, status=404)
+
+    async def _extend(self, _request: web.Request) -> web.Response:
+        return web.json_response({"until": 1_800_000_000.0})
 
     async def _shutdown(self, _request: web.Request) -> web.Response:
         self.ended.set()

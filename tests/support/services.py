@@ -105,6 +105,12 @@ class FakeOperations:
                 return
         raise SessionNotFound(f"No session {session_id!r} runs here.")
 
+    async def extend(self, session_id: str, seconds: float) -> float:
+        """Let a session stay, where it is known."""
+        if session_id == "other":
+            raise SessionNotFound(f"There is no session {session_id!r}.")
+        return 1000.0 + seconds
+
     def shutdown(self) -> None:
         """Note it."""
         self.shut_down = True
@@ -120,6 +126,12 @@ class Stage:
         default_factory=lambda: ServiceStatus(
             sessions=3,
             session_limit=40,
+            hibernated=2,
+            hibernation_off="there is no swap",
+            memory=24,
+            memory_available=12,
+            swap=8,
+            swap_free=4,
             launches_waiting=1,
             builds_running=1,
             builds_waiting=2,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from binderlet.api.errors import as_json
+from binderlet.api.errors import Problem, as_json
 from binderlet.api.health import status_body
 from binderlet.api.ports import BuildView, Services, SessionView
+from binderlet.api.reservations import reservations_body
 from binderlet.errors import BinderletError
 
 
@@ -37,6 +39,15 @@ def build_body(view: BuildView) -> dict[str, Any]:
     return {**asdict(view), "log": f"/api/builds/{view.id}/log"}
 
 
+def positive(text: str) -> float | None:
+    """Read a number above nothing; None where it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
+
+
 class Admin:
     """The endpoints."""
 
@@ -46,7 +57,8 @@ class Admin:
     async def status(self, _request: Request) -> JSONResponse:
         """Answer with the snapshot of the service."""
         services = self._services
-        return JSONResponse({**status_body(services.status(), services.clock()), "version": services.version})
+        body = status_body(services.status(), services.clock())
+        return JSONResponse({**body, "reservations": reservations_body(services), "version": services.version})
 
     async def sessions(self, _request: Request) -> JSONResponse:
         """List the sessions."""
@@ -61,6 +73,17 @@ class Admin:
         except BinderletError as error:
             return as_json(error)
         return Response(status_code=204)
+
+    async def extend(self, request: Request) -> Response:
+        """Let a session stay for ``seconds``: until when, or the error as JSON."""
+        seconds = positive(request.query_params.get("seconds", ""))
+        if seconds is None:
+            return as_json(Problem(400, "bad_request", "How many seconds?", "Add ?seconds=3600 to the URL."))
+        try:
+            until = await self._services.operations.extend(request.path_params["session_id"], seconds)
+        except BinderletError as error:
+            return as_json(error)
+        return JSONResponse({"until": until})
 
     async def builds(self, _request: Request) -> JSONResponse:
         """List the builds."""

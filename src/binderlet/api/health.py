@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from binderlet.api.ports import Services
+from binderlet.api.reservations import reservations_body
 from binderlet.model import Check, ServiceStatus
 
 OK, NOT_OK = 200, 503
@@ -24,6 +25,8 @@ def health_body(status: ServiceStatus) -> dict[str, Any]:
         "build_pods": status.builds_running,
         "user_pods": status.sessions,
         "quota": quota,
+        "hibernated_pods": status.hibernated,
+        "free": free_places(status),
         "ok": quota is None or total <= quota,
         "_ignore_failure": True,
     }
@@ -33,6 +36,11 @@ def health_body(status: ServiceStatus) -> dict[str, Any]:
 def is_healthy(status: ServiceStatus) -> bool:
     """Tell whether every check that counts is well, and new launches are taken."""
     return not status.draining and all(check.ok or check.ignore_failure for check in status.checks)
+
+
+def free_places(status: ServiceStatus) -> int:
+    """Give the places that are left."""
+    return max(0, status.session_limit - status.sessions)
 
 
 def draining(status: ServiceStatus) -> tuple[Check, ...]:
@@ -57,6 +65,14 @@ def status_body(status: ServiceStatus, now: float) -> dict[str, Any]:
         "draining": status.draining,
         "sessions": status.sessions,
         "session_limit": status.session_limit or None,
+        "standbys": status.standbys,
+        "hibernated": status.hibernated,
+        "hibernation_off": status.hibernation_off,
+        "free": free_places(status),
+        "memory": status.memory,
+        "memory_available": status.memory_available,
+        "swap": status.swap,
+        "swap_free": status.swap_free,
         "launches_waiting": status.launches_waiting,
         "builds_running": status.builds_running,
         "builds_waiting": status.builds_waiting,
@@ -79,4 +95,5 @@ class Health:
     async def status(self, _request: Request) -> JSONResponse:
         """Answer with the snapshot that the status page draws."""
         services = self._services
-        return JSONResponse(status_body(services.status(), services.clock()), headers={"cache-control": "no-store"})
+        body = {**status_body(services.status(), services.clock()), "reservations": reservations_body(services)}
+        return JSONResponse(body, headers={"cache-control": "no-store"})

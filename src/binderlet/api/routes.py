@@ -19,6 +19,7 @@ from binderlet.api.health import Health
 from binderlet.api.metrics import Metrics
 from binderlet.api.ports import Services
 from binderlet.api.repoproviders import RepoProviders
+from binderlet.api.reservations import Reservations
 from binderlet.api.site import Site
 from binderlet.api.sse import Streams
 from binderlet.api.tokens import BuildTokens
@@ -74,11 +75,25 @@ def create_admin_app(services: Services) -> Starlette:
         Route("/status", admin.status),
         Route("/sessions", admin.sessions),
         Route("/sessions/{session_id}", admin.stop, methods=["DELETE"]),
+        Route("/sessions/{session_id}/extend", admin.extend, methods=["POST"]),
         Route("/builds", admin.builds),
+        *reservation_routes(services),
         Route("/api/builds/{build_id}/log", BuildLogs(services).answer),
         Route("/shutdown", admin.shutdown, methods=["POST"]),
     ]
     return assemble(routes, services, streams, site)
+
+
+def reservation_routes(services: Services) -> list[Route]:
+    """Give the operator's URLs for reservations."""
+    if services.desk is None:
+        return []
+    reservations = Reservations(services, services.desk)
+    return [
+        Route("/reservations", reservations.listing),
+        Route("/reservations", reservations.reserve, methods=["POST"]),
+        Route("/reservations/{reservation_id}", reservations.cancel, methods=["DELETE"]),
+    ]
 
 
 def assemble(routes: list[BaseRoute], services: Services, streams: Streams, site: Site) -> Starlette:

@@ -13,7 +13,20 @@ from collections.abc import Sequence
 
 import typer
 
-from binderlet.cli import build, config, doctor, launch, sessions, status, stop, stop_service, up, version
+from binderlet.cli import (
+    build,
+    config,
+    doctor,
+    extend,
+    launch,
+    reserve,
+    sessions,
+    status,
+    stop,
+    stop_service,
+    up,
+    version,
+)
 from binderlet.errors import BinderletError, ConfigError, Refused, Unavailable
 
 FAILED, USAGE, UNAVAILABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -29,8 +42,10 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("launch")(launch.launch)
 app.command("build")(build.build)
+app.command("reserve")(reserve.reserve)
 app.command("sessions")(sessions.sessions)
 app.command("stop")(stop.stop)
+app.command("extend")(extend.extend)
 app.command("status")(status.status)
 app.command("stop-service")(stop_service.stop_service)
 app.command("doctor")(doctor.doctor)

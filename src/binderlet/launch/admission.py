@@ -34,6 +34,15 @@ class Admission:
         self._taken: dict[str, str] = {}
         self._wanted: dict[str, str] = {}
         self._queue: FairQueue[str] = FairQueue()
+        self._budget: int | None = None
+
+    def allow(self, count: int | None) -> Sequence[str]:
+        """Say how many may be admitted until this is said again, whatever places are free; None: as many as fit.
+
+        Returns the launches that are admitted now.
+        """
+        self._budget = count
+        return self._admit()
 
     @property
     def taken(self) -> int:
@@ -55,10 +64,10 @@ class Admission:
         if self.places == 0:
             raise Full("This service takes no new sessions at the moment.")
         if not self._queue and self._fits(repo_url):
-            self._taken[launch_id] = repo_url
+            self._take(launch_id, repo_url)
             return True
         if len(self._queue) >= self._queue_limit:
-            if len(self._taken) < self.places and not self._fits(repo_url):
+            if len(self._taken) < self.places and self._budget != 0 and not self._fits(repo_url):
                 raise RepositoryFull(f"Too many users running {repo_url}! Try again soon.", retry_after=60)
             raise Full("Too many users on this service! Try again soon.", retry_after=60)
         self._wanted[launch_id] = repo_url
@@ -86,15 +95,20 @@ class Admission:
         return list(self._taken)
 
     def _fits(self, repo_url: str) -> bool:
-        if len(self._taken) >= self.places:
+        if len(self._taken) >= self.places or self._budget == 0:
             return False
         limit = self._per_repository
         return not limit or sum(other == repo_url for other in self._taken.values()) < limit
 
+    def _take(self, launch_id: str, repo_url: str) -> None:
+        self._taken[launch_id] = repo_url
+        if self._budget is not None:
+            self._budget -= 1
+
     def _admit(self) -> Sequence[str]:
         admitted = []
         while (launch_id := self._queue.pop(lambda waiting: self._fits(self._wanted[waiting]))) is not None:
-            self._taken[launch_id] = self._wanted.pop(launch_id)
+            self._take(launch_id, self._wanted.pop(launch_id))
             admitted.append(launch_id)
         return admitted
 

@@ -50,6 +50,7 @@ class Places:
                 if position != shown:
                     shown = position
                     yield Queued(position, self.taken, self.limit)
+                    continue  # it may have been let in while the caller was busy with this
                 await self._changed.wait()
         except BaseException:
             self.release(launch_id)
@@ -60,6 +61,13 @@ class Places:
         """Give back a place, or leave the queue. Idempotent."""
         self._admitted.discard(launch_id)
         self._wake(self._admission.release(launch_id))
+
+    def allow(self, count: int | None) -> None:
+        """Say how many launches may be admitted until this is said again, for what memory is left; None: all that fit.
+
+        This also wakes those in the queue that are let in.
+        """
+        self._wake(self._admission.allow(count))
 
     def adopt(self, sessions: Mapping[str, str]) -> None:
         """Count sessions that were found running: launch id to repository URL."""

@@ -7,7 +7,7 @@ request, or more bytes than pings make, is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from binderlet.model import Traffic
@@ -48,6 +48,10 @@ class Activity:
     traffic: dict[str, Traffic]
     last_active: dict[str, float]
     interrupted: bool = False
+    busy_since: dict[str, float] = field(default_factory=dict)
+    """When sessions that are in use only by what runs in them were last used by somebody."""
+    extended: dict[str, float] = field(default_factory=dict)
+    """Until when operators let sessions stay."""
 
     @classmethod
     def empty(cls, now: float) -> Self:
@@ -66,16 +70,25 @@ class Activity:
             before, after = self.traffic.get(session_id, NO_TRAFFIC), traffic.get(session_id, NO_TRAFFIC)
             unused = session_id in self.last_active and judged and not is_use(before, after, seconds)
             active[session_id] = self.last_active[session_id] if unused else now
+            if not unused:
+                self.busy_since.pop(session_id, None)
         self.last_active, self.read_at, self.interrupted = active, now, False
         self.traffic = {session_id: traffic[session_id] for session_id in active if session_id in traffic}
+        self.busy_since = {key: since for key, since in self.busy_since.items() if key in sessions}
+        self.extended = {key: until for key, until in self.extended.items() if key in sessions}
 
     def interrupt(self) -> None:
         """Say that the data path did not answer."""
         self.interrupted = True
 
     def touch(self, session_id: str, now: float) -> None:
-        """Say that a session is in use for a reason that its traffic does not show."""
+        """Say that a session is in use by what runs in it, which its traffic does not show."""
+        self.busy_since.setdefault(session_id, self.last_active.get(session_id, now))
         self.last_active[session_id] = now
+
+    def busy_for(self, session_id: str, now: float) -> float:
+        """Give how long a session has been in use by nobody but what runs in it, in seconds."""
+        return now - self.busy_since.get(session_id, self.last_active.get(session_id, now))
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it in a form that ``from_json`` takes."""
@@ -89,4 +102,6 @@ class Activity:
             traffic={str(key): Traffic(**value) for key, value in body["traffic"].items()},
             last_active={str(key): float(value) for key, value in body["last_active"].items()},
             interrupted=bool(body["interrupted"]),
+            busy_since={str(key): float(value) for key, value in body.get("busy_since", {}).items()},
+            extended={str(key): float(value) for key, value in body.get("extended", {}).items()},
         )

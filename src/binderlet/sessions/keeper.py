@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from binderlet.config.schema import CullSettings
-from binderlet.errors import BinderletError, RouterUnavailable
+from binderlet.errors import BinderletError, RouterUnavailable, SessionNotFound
 from binderlet.model import Session, Traffic
 from binderlet.router.base import Router
 from binderlet.sessions.activity import Activity
 from binderlet.sessions.book import Sessions
-from binderlet.sessions.policy import IDLE, Cull, decide
+from binderlet.sessions.policy import IDLE, Cull, decide, times_of
 from binderlet.sessions.reconcile import Reconciled
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ AT_ONCE = 8
 class Keeper:
     """Looks at sessions every ``cull.every`` and reconciles every ``cull.reconcile_every``, each in a loop of its own.
 
+    ``computing`` gives, from memory, the sessions whose containers use CPU time.
     What it knows of activity is kept in the file ``state``, so that a restart forgets nobody's idleness.
     """
 
@@ -38,14 +40,17 @@ class Keeper:
         settings: CullSettings,
         *,
         state: Path | None = None,
+        computing: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._computing = computing
         self._sessions = sessions
         self._router = router
         self._settings = settings
         self._state = state
         self._clock = clock
         self._activity: Activity | None = None
+        self._loading = asyncio.Lock()
         self._few = asyncio.Semaphore(AT_ONCE)
 
     @property
@@ -71,20 +76,39 @@ class Keeper:
         Raises:
             EngineUnavailable: the engine does not answer; reconciling will end the sessions later.
         """
-        if self._activity is None:
-            self._activity = await asyncio.to_thread(_load, self._state, self._clock())
-        activity, sessions = self._activity, self._sessions.settled()
+        activity, sessions = await self._known(), self._sessions.settled()
         judged = await self._observe(activity, sessions)
         now = self._clock()
-        culls = decide(sessions.values(), activity.last_active if judged else None, now, self._settings)
+        last_active = activity.last_active if judged else None
+        culls = decide(sessions.values(), last_active, now, self._settings, activity.extended)
         culls = await self._without_busy(culls, activity, sessions)
         if self._state is not None:
-            await asyncio.to_thread(_save, self._state, activity)
+            await asyncio.to_thread(_save, self._state, activity.as_json())
         results = await asyncio.gather(*map(self._end, culls), return_exceptions=True)
         for error in results:
             if error is not None:
                 raise error
         return culls
+
+    async def extend(self, session_id: str, seconds: float) -> float:
+        """Let a session stay that much longer than now, used or not, and give until when.
+
+        Raises:
+            SessionNotFound: no session of that id runs.
+        """
+        if session_id not in self._sessions.settled():
+            raise SessionNotFound(f"There is no session {session_id!r}.")
+        activity = await self._known()
+        until = activity.extended[session_id] = self._clock() + seconds
+        if self._state is not None:
+            await asyncio.to_thread(_save, self._state, activity.as_json())
+        return until
+
+    async def _known(self) -> Activity:
+        async with self._loading:
+            if self._activity is None:
+                self._activity = await asyncio.to_thread(_load, self._state, self._clock())
+        return self._activity
 
     async def _end(self, cull: Cull) -> None:
         async with self._few:
@@ -102,13 +126,24 @@ class Keeper:
         return True
 
     async def _without_busy(self, culls: list[Cull], activity: Activity, sessions: Mapping[str, Session]) -> list[Cull]:
-        """Spare the idle sessions in which a cell still runs: their visitor waits for it."""
-        idle = [cull for cull in culls if cull.reason == IDLE]
-        busy = await asyncio.gather(*(self._sessions.is_busy(sessions[cull.session_id]) for cull in idle))
-        spared = {cull.session_id for cull, computes in zip(idle, busy, strict=True) if computes}
+        """Spare the idle sessions in which something still runs: their visitor waits for it, up to ``busy_max``."""
+        now, computing = self._clock(), self._computing()
+        asked = [
+            cull.session_id
+            for cull in culls
+            if cull.reason == IDLE
+            and activity.busy_for(cull.session_id, now) < self._longest(sessions[cull.session_id])
+        ]
+        unknown = [session_id for session_id in asked if session_id not in computing]
+        busy = await asyncio.gather(*(self._sessions.is_busy(sessions[session_id]) for session_id in unknown))
+        spared = {*asked} - {session_id for session_id, computes in zip(unknown, busy, strict=True) if not computes}
         for session_id in spared:
-            activity.touch(session_id, self._clock())
+            activity.touch(session_id, now)
         return [cull for cull in culls if cull.session_id not in spared]
+
+    def _longest(self, session: Session) -> float:
+        """Give how long a session may go on by what runs in it alone, its idle time included."""
+        return self._settings.busy_max + times_of(session, self._settings).idle
 
     async def _repeat(self, what: str, every: float, work: Callable[[], Awaitable[list[Cull] | Reconciled]]) -> None:
         while True:
@@ -132,11 +167,11 @@ def _load(state: Path | None, now: float) -> Activity:
         return Activity.empty(now)
 
 
-def _save(state: Path, activity: Activity) -> None:
+def _save(state: Path, activity: Mapping[str, Any]) -> None:
     temporary = state.with_name(state.name + ".new")
     try:
         state.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(activity.as_json()))
+        temporary.write_text(json.dumps(activity))
         temporary.replace(state)
     except OSError as error:
         log.warning("what is known of activity cannot be kept", error=str(error))

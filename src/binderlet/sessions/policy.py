@@ -2,11 +2,14 @@
 
 Rule 1: a session older than ``cull.max_age`` ends, whatever it does.
 Rule 2: a session that nobody used for ``cull.idle`` ends.
-Rule 3: what cannot be judged stays: a session whose last use is unknown, and all of them while the router is silent.
+Rule 3: the times of a repository that ``cull.overrides`` names come from there, and nothing ends before the time that
+an operator gave it.
+Rule 4: what cannot be judged stays: a session whose last use is unknown, and all of them while the router is silent.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,15 +29,40 @@ class Cull:
 
 
 def decide(
-    sessions: Iterable[Session], last_active: Mapping[str, float] | None, now: float, settings: CullSettings
+    sessions: Iterable[Session],
+    last_active: Mapping[str, float] | None,
+    now: float,
+    settings: CullSettings,
+    extended: Mapping[str, float] | None = None,
 ) -> list[Cull]:
-    """Give the sessions to end; ``last_active`` is None while the router cannot be asked."""
+    """Give the sessions to end; ``last_active`` is None while the router cannot be asked.
+
+    ``extended`` has the times before which sessions stay, in seconds since the epoch.
+    """
     culls = []
     for session in sessions:
-        if session.state is SessionState.ENDED:
-            continue  # reconciling cleans up after it
-        if now - session.created_at >= settings.max_age:
+        if session.state is SessionState.ENDED or (extended or {}).get(session.id, 0.0) > now:
+            continue  # reconciling cleans up after those that ended
+        times = times_of(session, settings)
+        if now - session.created_at >= times.max_age:
             culls.append(Cull(session.id, TOO_OLD))
-        elif last_active is not None and now - last_active.get(session.id, now) >= settings.idle:
+        elif last_active is not None and now - last_active.get(session.id, now) >= times.idle:
             culls.append(Cull(session.id, IDLE))
     return culls
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a session ends, in seconds."""
+
+    idle: float
+    max_age: float
+
+
+def times_of(session: Session, settings: CullSettings) -> Times:
+    """Give the times of a session: those of the first override that matches, else those of all."""
+    name = f"{session.provider}/{session.spec}"
+    for override in settings.overrides:
+        if re.match(override.pattern, name, re.IGNORECASE):
+            return Times(override.idle or settings.idle, override.max_age or settings.max_age)
+    return Times(settings.idle, settings.max_age)
