@@ -271,7 +271,7 @@ async def test_what_the_engine_has_lost_is_forgotten(barracks: Barracks) -> None
         barracks.engine._hang_up(session_id)
         del barracks.engine._sessions[session_id]
     await barracks.sessions.reconcile()
-    assert not barracks.pool.waiting()
+    await eventually(lambda: not barracks.pool.waiting())
 
     async def forgotten() -> bool:
         return await barracks.kept() == []
