@@ -7,12 +7,14 @@ what the command line runs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 import psutil
@@ -36,6 +38,7 @@ from binderlet.deploy.lock import InstanceLock
 from binderlet.engine.base import Engine
 from binderlet.engine.docker import DockerEngine
 from binderlet.engine.fake import FakeEngine
+from binderlet.errors import ConfigError, RouterUnavailable
 from binderlet.events.archive import Archive
 from binderlet.events.buildlog import BuildLog
 from binderlet.events.bus import Bus
@@ -137,6 +140,17 @@ def visitors_url(server: ServerSettings) -> str:
     return f"http://{host}:{server.port}/"
 
 
+class End(Enum):
+    """What ends with this process."""
+
+    ALL = auto()
+    """Everything: sessions, builds, the data path."""
+    NEW = auto()
+    """What this process started: the start failed."""
+    LEAVE = auto()
+    """Nothing: the next control plane takes all of it over."""
+
+
 class Service:
     """Every part of one running service. ``start``, then ``stop``; each once."""
 
@@ -144,12 +158,15 @@ class Service:
         self.settings = settings
         self.url = visitors_url(settings.server)
         self.state = state
+        self.took_over = False
+        """Whether an earlier control plane's data path carries visitors."""
         self.stopping = asyncio.Event()
         """Set when an operator asks for the end."""
         self._machinery = machinery
         self._run_folder = state / "run"
         self.bus = Bus()
         self.tasks = Tasks("service")
+        self._work = Tasks("launches and builds")
         self.router: Router = HAProxyRouter(
             settings.server, state, self._run_folder / "control.sock", title=settings.pages.title
         )
@@ -171,7 +188,7 @@ class Service:
             settings.builder,
             state=state,
             bus=self.bus,
-            tasks=self.tasks,
+            tasks=self._work,
         )
         memory = psutil.virtual_memory().total
         self.places = Places(
@@ -191,7 +208,7 @@ class Service:
                 self.bus,
                 settings,
             ),
-            self.tasks,
+            self._work,
         )
         self._vitals = Vitals(machinery.engine, self.router, state=state, min_free_disk=settings.builder.min_free_disk)
         self._history = History(state / "history.sqlite", keep=settings.events.history)
@@ -206,6 +223,8 @@ class Service:
 
     async def start(self, step: Step) -> None:
         """Bring everything up, in the order in which the parts need each other."""
+        with contextlib.suppress(RouterUnavailable):
+            self.took_over = bool(await self.router.ping())
         await self._prepare_builder(step)
         step("Preparing the sessions' network")
         await self._machinery.engine.prepare()
@@ -329,19 +348,27 @@ class Service:
             for session in self.sessions.running().values()
         ]
 
-    async def stop(self, *, leave: bool) -> None:
-        """End this process's part; unless ``leave``, also every session and the data path. Errors are logged."""
+    async def stop(self, end: End) -> None:
+        """End this process's part, and what else is to end. Errors are logged.
+
+        After ``End.LEAVE`` launches and builds still go on: the process must end without cancelling them, so that
+        they leave the sessions and build jobs that they began.
+        """
         self.book.draining = True
         for close_streams in self._close_streams:
             close_streams()
         await asyncio.gather(*(server.stop() for server in self._servers))
         await self.tasks.close()
         await self._sessions_tasks.close()
-        if not leave:
-            await self._end_sessions()
-            await self.router.shutdown()
         await self._history.close()
         await self._archive.close()
+        if end is End.LEAVE:
+            return
+        await self._work.close()
+        if end is End.ALL:
+            await self._end_sessions()
+        if end is End.ALL or not self.took_over:
+            await self.router.shutdown()
         for close in (*(provider.close for provider in self.providers.values()), self.sessions.close):
             await close()
         await self.router.close()
@@ -380,7 +407,7 @@ class Handle:
 
     url: str
     leave: Callable[[], None]
-    """End the control plane alone: sessions and data path go on, and the next start takes them over."""
+    """End the control plane alone; the process must then end at once, see ``Service.stop``."""
 
 
 async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step) -> None:
@@ -392,26 +419,29 @@ async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step)
         BinderletError: it could not start; what was started has been ended.
     """
     state = await asyncio.to_thread(settings.paths.state.resolve)
-    with InstanceLock(settings.server.instance):
+    with InstanceLock(settings.server.instance, state):
         await asyncio.to_thread(_make_folders, state)
         network = await asyncio.to_thread(network_environment, settings.network, os.environ, read_text)
         step("Looking for a container engine")
         fake = settings.engine.kind == "fake"
         machinery = await (_fake_machinery() if fake else _real_machinery(settings, network, state))
         service = Service(settings, machinery, network, state)
-        leaving = False
+        end = End.ALL
 
         def leave() -> None:
-            nonlocal leaving
-            leaving = True
+            nonlocal end
+            end = End.LEAVE
             service.stopping.set()
 
         try:
             await service.start(step)
             ready(Handle(service.url, leave))
             await service.stopping.wait()
+        except Exception:
+            end = End.NEW
+            raise
         finally:
-            await service.stop(leave=leaving)
+            await service.stop(end)
 
 
 async def _show(build_log: BuildLog, step: Step) -> None:
@@ -422,8 +452,12 @@ async def _show(build_log: BuildLog, step: Step) -> None:
 
 def _make_folders(state: Path) -> None:
     # HAProxy's own user passes through to the control socket; nothing else here is for others.
-    state.mkdir(parents=True, exist_ok=True)
-    (state / "run").mkdir(exist_ok=True)
+    try:
+        (state / "run").mkdir(parents=True, exist_ok=True)
+        (state / "run" / "writable").touch()
+        (state / "run" / "writable").unlink()
+    except OSError as error:
+        raise ConfigError(f"paths.state: {state} cannot be written: {error.strerror}.") from error
 
 
 def keep_secret(path: Path) -> str:

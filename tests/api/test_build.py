@@ -109,7 +109,15 @@ async def test_a_known_launch_is_resumed(app: Starlette, stage: Stage, query: st
     assert len(stage.book.opened) == 1
 
 
-@pytest.mark.parametrize("given", ["launch-9-2", "launch-1-99", "launch-1-x", "launch-1-²", "-", "nonsense"])
+async def test_a_story_that_is_shorter_by_now(app: Starlette, stage: Stage) -> None:
+    """After a restart a launch that was cut off tells its story anew, and who saw more of the old one sees it all."""
+    await ask(app, URL, STREAM)
+    answer = await ask(app, URL, {**STREAM, "last-event-id": "launch-1-99"})
+    assert answer.ids[0] == "launch-1-1"
+    assert len(stage.book.opened) == 1
+
+
+@pytest.mark.parametrize("given", ["launch-9-2", "launch-1-x", "launch-1-²", "-", "nonsense"])
 async def test_an_unknown_launch_begins_anew(app: Starlette, stage: Stage, given: str) -> None:
     """An id that is not known here, as after a restart elsewhere, or is no id, is a new launch from its first event."""
     await ask(app, URL, STREAM)

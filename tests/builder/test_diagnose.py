@@ -100,6 +100,8 @@ DOCKERFILE = Plan(Kind.DOCKERFILE, dockerfile="binder/Dockerfile")
         (PYTHON, "error: Failed to build `own @ file:///home`\n", BuildFailed, "building the package own failed"),
         (PYTHON, "write /x: no space left on device", DiskFull, "disk of this service is full"),
         (PYTHON, "Cannot connect to the Docker daemon at unix:///x", EngineUnavailable, "engine went away"),
+        (DOCKERFILE, "begun\nunexpected EOF\n", EngineUnavailable, "engine went away"),
+        (DOCKERFILE, "gunzip: unexpected EOF in archive", BuildFailed, "exit code"),
         (PYTHON, "something else", BuildFailed, "exit code 3"),
         (DOCKERFILE, "No matching distribution", BuildFailed, "exit code 3"),
         (Plan(Kind.PYTHON, post_build="postBuild"), "boom", BuildFailed, "postBuild or a step before it"),

@@ -106,11 +106,14 @@ def test_it_ends_by_itself(tmp_path: Path) -> None:
     assert not service.cancelled
 
 
-def test_restart_without_loss(tmp_path: Path) -> None:
-    """SIGUSR1 ends the control plane alone."""
+def test_restart_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGUSR1 ends the control plane alone, and the process at once: nothing that goes on is cancelled."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
     service = FakeService(when_ready=send(signal.SIGUSR1))
     serve(tmp_path, service)
     assert service.left
+    assert codes == [0]
 
 
 def test_first_launch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

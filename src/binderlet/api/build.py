@@ -67,9 +67,10 @@ class Build:
         if not launch_id or not (number.isascii() and number.isdigit()):
             return None, 0
         launch = self._services.book.find(launch_id)
-        if launch is None or launch.request.spec != asked_for(scope) or int(number) > len(launch.story.events):
+        if launch is None or launch.request.spec != asked_for(scope):
             return None, 0
-        return launch, int(number)
+        # A launch that an earlier control plane began has a story that begins anew: all of it is news.
+        return launch, int(number) if int(number) <= len(launch.story.events) else 0
 
     def _open(self, scope: Scope, headers: Headers, query: Query) -> tuple[Launch, dict[str, str]]:
         """Begin a launch; only one that names a repository in good form counts against the client's rate."""

@@ -15,7 +15,10 @@ from binderlet.errors import (
     RegistryUnreachable,
 )
 
-ENGINE_DOWN = re.compile(r"(?i)cannot connect to the docker daemon|error during connect|unable to connect to podman")
+ENGINE_DOWN = re.compile(
+    r"(?im)cannot connect to the docker daemon|error during connect|unable to connect to podman|"
+    r"^(error: )?(unexpected EOF|.*rpc error: code = Unavailable desc = .*)$"
+)
 NO_SPACE = re.compile(r"(?i)no space left on device|disk quota exceeded")
 CERTIFICATE = re.compile(
     r"(?i)certificate verify failed|UnknownIssuer|unknown authority|self[- ]signed certificate|"

@@ -6,7 +6,9 @@ SIGINT and SIGTERM end everything that was started; SIGUSR1 ends the control pla
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
@@ -74,11 +76,37 @@ async def _serve(settings: Settings, wanted: Address | None, serve: Serve) -> No
                     launching = group.create_task(_launch(settings, wanted, shown), name="first launch")
                     await _first(service, launching)
             if ready.done() and not service.done():
-                with on_signal(signal.SIGUSR1, ready.result().leave):
+                leaving = Leaving(ready.result())
+                with on_signal(signal.SIGUSR1, leaving):
                     announce(ready.result(), launching.result() if launching else "")
                     await asyncio.wait({service})
+                if leaving.asked and not service.cancelled() and service.exception() is None:
+                    vanish()
         if launching is not None:
             launching.cancel()
+
+
+class Leaving:
+    """What SIGUSR1 does: asks the control plane to leave, and remembers it."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self.asked = False
+
+    def __call__(self) -> None:
+        """Ask it."""
+        self.asked = True
+        self._handle.leave()
+
+
+def vanish() -> None:
+    """End this process at once, as a crash would, for which everything is prepared.
+
+    Launches and builds that go on here are not cancelled: that would end their sessions and build jobs.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _first(*waited: asyncio.Future[Any]) -> None:

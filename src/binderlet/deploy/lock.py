@@ -1,9 +1,11 @@
-"""One control plane of one name on a machine: two would both think they own the same sessions."""
+"""One control plane of one name on a machine, and one in a state folder: two would both think they own all of it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,28 +15,37 @@ from binderlet.errors import AlreadyRunning
 class InstanceLock:
     """Held while the control plane lives; the kernel lets go of it whatever way the process ends.
 
-    It is a name in the abstract socket namespace: no file that could be left behind, and it holds whichever state
-    folder the other one uses.
+    It is two names in the abstract socket namespace: no file that could be left behind. ``state`` is absolute.
 
     Raises:
         AlreadyRunning: another process holds it.
     """
 
-    def __init__(self, instance: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._socket.bind(f"\0binderlet/{os.getuid()}/{instance}")
-        except OSError as error:
-            self._socket.close()
-            raise AlreadyRunning(
+    def __init__(self, instance: str, state: Path) -> None:
+        folder = hashlib.sha256(os.fsencode(state)).hexdigest()[:32]
+        self._held = [
+            _hold(
+                f"{os.getuid()}/{instance}",
                 f"A control plane named {instance!r} runs on this machine already.",
-                hint="'binderlet status' shows it and 'binderlet stop-service' ends it;"
-                " or give this one another name with server.instance.",
-            ) from error
+                "give this one another name with server.instance",
+            )
+        ]
+        try:
+            self._held.append(
+                _hold(
+                    f"state/{folder}",
+                    f"Another control plane uses the state folder {state} already.",
+                    "give this one another folder with paths.state",
+                )
+            )
+        except AlreadyRunning:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go. Idempotent."""
-        self._socket.close()
+        for held in self._held:
+            held.close()
 
     def __enter__(self) -> Self:
         return self
@@ -43,3 +54,14 @@ class InstanceLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _hold(name: str, taken: str, otherwise: str) -> socket.socket:
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        held.bind(f"\0binderlet/{name}")
+    except OSError as error:
+        held.close()
+        hint = f"'binderlet status' shows it and 'binderlet stop-service' ends it; or {otherwise}."
+        raise AlreadyRunning(taken, hint=hint) from error
+    return held
