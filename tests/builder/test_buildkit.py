@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -149,6 +150,31 @@ async def test_local_package_and_latin_1(workshop: Workshop) -> None:
     assert await workshop.run(image, "python", "-c", "import own, iniconfig; print(own.__file__)") == (
         "/home/jovyan/own/__init__.py\n"
     )
+
+
+@pytest.mark.timeout(60)  # it reaches for a package index
+async def test_the_repository_is_a_package(workshop: Workshop) -> None:
+    """What it depends on is installed before its files are there, itself afterwards, and not in place."""
+    project = "[project]\nname='own'\nversion='1'\ndescription='Own.'\ndependencies=['iniconfig==2.0.0']\n"
+    system = "[build-system]\nrequires=['flit_core']\nbuild-backend='flit_core.buildapi'\n"
+    write(workshop, {"pyproject.toml": project + system, "own/__init__.py": "changed = 0\n"})
+    image = await workshop.build()
+    found = await workshop.run(image, "python", "-I", "-c", "import own, iniconfig; print(own.__file__)")
+    assert found.endswith("site-packages/own/__init__.py\n")
+    write(workshop, {"own/__init__.py": "changed = 1\n"})
+    again = await workshop.build(workshop.log("second"))
+    assert "has been built before" in await workshop.read(workshop.log("second"))
+    assert await workshop.run(again, "python", "-I", "-c", "import own; print(own.changed)") == "1\n"
+
+
+@pytest.mark.timeout(60)  # it reaches for a package index
+async def test_a_lock_of_pipenv(workshop: Workshop) -> None:
+    """The lock's pins and hashes are installed without pipenv."""
+    digest = "sha256:b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374"
+    lock = {"default": {"iniconfig": {"version": "==2.0.0", "hashes": [digest]}}}
+    write(workshop, {"Pipfile": "", "Pipfile.lock": json.dumps(lock), "requirements.txt": "none-such==1\n"})
+    image = await workshop.build()
+    assert await workshop.run(image, "python", "-c", "import iniconfig; print(iniconfig.__name__)") == "iniconfig\n"
 
 
 @pytest.mark.timeout(60)  # it reaches for a package index
@@ -308,17 +334,6 @@ async def test_info(workshop: Workshop) -> None:
     await workshop.builder.prepare(workshop.log())
     assert workshop.builder.info["build_image"] == workshop.bases.base.name
     assert workshop.tools.version in workshop.builder.info["tool"]
-
-
-async def test_secret_is_kept(workshop: Workshop) -> None:
-    """The name of the shared cache is made once, is no other repository's to know, and owners differ."""
-    first, second = workshop.builder, workshop.another()
-    await first.prepare(workshop.log())
-    await second.prepare(workshop.log())
-    assert first._namespace == second._namespace != ""
-    assert (workshop.folder / "state/cache-namespace").stat().st_mode & 0o777 == 0o600
-    ours, theirs = workshop.request().commit, workshop.request("example.org/them").commit
-    assert len({first._namespace, first._owners_namespace(ours), first._owners_namespace(theirs)}) == 3
 
 
 async def test_image_that_does_not_appear(workshop: Workshop) -> None:

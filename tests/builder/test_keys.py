@@ -34,7 +34,7 @@ def test_form() -> None:
         {"platform": "linux/aarch64"},
         {"apt": ("curl",)},
         {"requirements": {"requirements.txt": "numpy\n"}},
-        {"requirements": {"requirements.txt": "numpy \n", "dev.txt": "scipy\n"}},
+        {"requirements": {"requirements.txt": "numpy<2\n", "dev.txt": "scipy\n"}},
         {"requirements": {"requirements.txt": "numpy\n", "de/v.txt": "scipy\n"}},
         {"builder_version": "2"},
     ],
@@ -71,3 +71,10 @@ def test_job_key() -> None:
     """Jobs of different images have different folders."""
     assert job_key("a:1") != job_key("a:2")
     assert len(job_key("a:1")) == 24
+
+
+def test_options_of_the_installer() -> None:
+    """A date or a lock makes another environment, unless nothing is installed."""
+    day = ("--exclude-newer", "2024-01-01T23:59:59Z")
+    assert key(options=day) != key()
+    assert key(options=day, requirements={}) == key(requirements={})

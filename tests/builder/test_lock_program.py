@@ -123,7 +123,7 @@ def test_packages_from_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (folder / "METADATA").write_text("Name: Own.Package\nVersion: 1\n")
     (folder / "WHEEL").write_text("Tag: py3-none-any\n")
     (folder / "direct_url.json").write_text('{"url": "file:///x"}')
-    monkeypatch.setattr(lock_program, "distributions", lambda: [Distribution.at(folder)])
+    monkeypatch.setattr(lock_program, "distributions", lambda **_: [Distribution.at(folder)])
     expected = {"name": "own-package", "version": "1", "url": "file:///x", "tags": {"py3-none-any"}}
     assert lock_program.packages() == {"own-package": expected}
 

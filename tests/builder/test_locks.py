@@ -29,17 +29,31 @@ async def label(workshop: Workshop, image: Image) -> str:
     return found.strip()
 
 
+NOTHING = Toolchain("podman", "false", "", "/run/p.sock")
+
+
 async def test_store(tmp_path: Path) -> None:
     """A lock is kept by its environment's key; one that was never made is empty."""
-    locks = Locks(tmp_path / "locks")
-    assert await locks.find("k") == ""
+    locks = Locks(tmp_path / "locks", NOTHING)
+    assert await locks.find("k", "x") == ""
     await locks.keep("k", "{}")
-    assert await Locks(tmp_path / "locks").find("k") == "{}"
+    assert await Locks(tmp_path / "locks", NOTHING).find("k", "x") == "{}"
+
+
+async def test_environment_of_another_control_plane(tmp_path: Path) -> None:
+    """What is not kept here is read from the image, once."""
+    program = tmp_path / "docker"
+    whole = json.dumps({"python_packages": [{"name": "numpy", "version": "2.0", "hash": "1"}]})
+    await asyncio.to_thread(program.write_text, f"#!/bin/sh\necho '{whole}'\n")
+    await asyncio.to_thread(program.chmod, 0o755)
+    locks = Locks(tmp_path / "locks", Toolchain("docker", str(program), ""))
+    assert await locks.find("k", "x") == '{"python_packages":["numpy==2.0"]}'
+    assert await Locks(tmp_path / "locks", NOTHING).find("k", "x") == '{"python_packages":["numpy==2.0"]}'
 
 
 async def test_image_that_gives_nothing() -> None:
     """An image without a lock gives none."""
-    assert await read_lock_file(Toolchain("podman", "false", "", "/run/p.sock"), "x") == ""
+    assert await read_lock_file(NOTHING, "x") == ""
 
 
 async def test_image_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

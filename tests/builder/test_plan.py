@@ -102,7 +102,7 @@ def test_runtime_in_latin_1() -> None:
         ("python-3.11-2023-1-1", "not of the form"),
         ("python-3.11-2023-13-01", "not a date"),
         ("python-3.11.1", "must be given as 'x.y'"),
-        ("python-3.8", "asks for Python 3.8; this service has Python 3.11"),
+        ("python-3.99", "asks for Python 3.99, which is not available"),
         ("python-2", "asks for Python 2"),
     ],
 )
@@ -186,7 +186,6 @@ def test_requirements_in_latin_1() -> None:
         ({"runtime.txt": "r-4.4-2024-10-01"}, "R"),
         ({"DESCRIPTION": ""}, "R"),
         ({"environment.yaml": ""}, "conda"),
-        ({"Pipfile": ""}, "Pipenv"),
     ],
 )
 def test_repo2docker(files: dict[str, str | bytes], language: str) -> None:
@@ -194,6 +193,51 @@ def test_repo2docker(files: dict[str, str | bytes], language: str) -> None:
     made = plan(files | {"postBuild": "#!/bin/sh", "apt.txt": "curl"})
     assert (made.kind, made.language, made.post_build) == (Kind.REPO2DOCKER, language, "postBuild")
     assert made.reasons[0] == f"{next(iter(files))}: this repository is built by repo2docker ({language})."
+
+
+PACKAGE = "[project]\nname='x'\nversion='1'\n[build-system]\nrequires=[]\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"Pipfile": '[requires]\npython_version = "3.8"\n'},
+        {"runtime.txt": "python-3.7"},
+        {"pyproject.toml": PACKAGE.replace("version", "requires-python='>=3.12,<3.14'\nversion")},
+    ],
+)
+def test_another_python_is_left_to_repo2docker(files: dict[str, str | bytes]) -> None:
+    """A Python that the base image does not have is repo2docker's business."""
+    made = plan(files, is_package="pyproject.toml" in files)
+    assert (made.kind, made.language) == (Kind.REPO2DOCKER, "Python")
+    assert "this service has Python 3.11, which is left to repo2docker" in made.reasons[0]
+
+
+@pytest.mark.parametrize("wanted", [">=3.9", "==3.11.*", "<3.11.5", ""])
+def test_a_package(wanted: str) -> None:
+    """What a package depends on is the environment's; itself comes after the repository's files."""
+    text = PACKAGE.replace("version", f"requires-python='{wanted}'\ndependencies=['numpy', 'a@file:///b']\nversion")
+    made = plan({"pyproject.toml": text}, is_package=True)
+    assert (made.kind, made.local) == (Kind.PYTHON, (".",))
+    assert made.requirements == {"pyproject-dependencies.txt": "numpy\n"}
+    assert made.requirements_file == "pyproject-dependencies.txt"
+    assert "Python package" in made.reasons[-1]
+
+
+def test_a_package_with_requirements() -> None:
+    """Beside a requirement file only that is the environment; a setup.py says nothing before it runs."""
+    made = plan({"setup.py": "", "requirements.txt": "numpy\n"}, is_package=True)
+    assert (made.requirements, made.local) == ({"requirements.txt": "numpy\n"}, (".",))
+    assert plan({"setup.py": ""}, is_package=True).requirements == {}
+
+
+def test_a_lock_of_pipenv() -> None:
+    """The lock is installed as a requirement file, its local packages after the repository's files."""
+    lock = '{"default": {"numpy": {"version": "==2"}, "own": {"path": ".", "editable": true}}}'
+    made = plan({"binder/Pipfile.lock": lock, "setup.py": ""}, folder="binder", is_package=False)
+    assert (made.kind, made.requirements_file) == (Kind.PYTHON, "binder/Pipfile.lock")
+    assert made.requirements == {"binder/Pipfile.lock": "numpy==2\n"}
+    assert made.local == ("-e", ".")
 
 
 def test_repo2docker_with_a_wrong_file() -> None:

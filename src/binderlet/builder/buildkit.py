@@ -8,35 +8,37 @@ tool's, which needs no clean-up after a crash, also runs ``postBuild``, and know
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import json
 import platform
-import secrets
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import binderlet
-from binderlet.builder import render
+from binderlet.builder import lock, render
 from binderlet.builder.base import BuildRequest
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
-from binderlet.builder.conda import link_program_path, recipe
+from binderlet.builder.conda import recipe
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.context import Context
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import diagnose, may_build_from_source
-from binderlet.builder.fallback import FallbackJob, diagnose_fallback
+from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
+from binderlet.builder.locks import Locks
+from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan, make_plan
+from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.running import Jobs
 from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.config.units import format_duration
-from binderlet.errors import BadRepository, BinderletError, BuildFailed, BuildTimeout
+from binderlet.errors import BinderletError, BuildFailed, BuildTimeout
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
@@ -45,6 +47,7 @@ FROM_SOURCE = (
     "uv could not install these packages as ready-made wheels. Trying again with building from source allowed, "
     "which takes longer..."
 )
+PLATFORM = f"linux/{platform.machine()}"
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
 
@@ -123,13 +126,15 @@ class BuildKitBuilder:
         self._tools = toolchain
         self._bases = base
         self._images = images
-        self._state = state
         self._jobs = Jobs(state / "jobs")
+        self._repo2docker = Repo2Docker(settings, network.clone_environment(), toolchain, self._jobs)
+        self._locks = Locks(state / "locks", toolchain)
         self._conda = CondaSolver(settings, network, self._jobs, state / "conda", platform.machine())
-        self._bytecode = Bytecode(toolchain, state / "bytecode")
+        self.bytecode = Bytecode(toolchain, state / "bytecode")
+        """Compiles what builds put into the shared cache."""
         self._preparing = asyncio.Lock()
         self._base: BaseImage | None = None
-        self._namespace = ""
+        self._namespaces = Namespaces(state / "cache-namespace")
 
     @property
     def info(self) -> dict[str, str]:
@@ -145,7 +150,7 @@ class BuildKitBuilder:
 
     async def close(self) -> None:
         """See ``Builder``."""
-        await self._bytecode.close()
+        await self.bytecode.close()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
         """See ``Builder``."""
@@ -153,7 +158,7 @@ class BuildKitBuilder:
             return built
         base = await self._ready(log)
         found = await asyncio.to_thread(detect, request.checkout)
-        plan = make_plan(found, base.python)
+        plan = lock.chosen_plan(make_plan(found, base.python), request.lock, base.id, self._settings.exclude_newer)
         work = _Work(request, plan, log, time.monotonic() + self._settings.timeout)
         await self._tell_plan(work)
         if plan.kind is Kind.DOCKERFILE:
@@ -170,8 +175,7 @@ class BuildKitBuilder:
 
     async def _ready(self, log: BuildLog) -> BaseImage:
         async with self._preparing:
-            if not self._namespace:
-                self._namespace = await asyncio.to_thread(_read_or_make_secret, self._state / "cache-namespace")
+            await asyncio.to_thread(self._namespaces.load)
             # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
             self._base = await self._bases.ensure(log)
             return self._base
@@ -188,11 +192,12 @@ class BuildKitBuilder:
         plan = work.plan
         key = environment_key(
             base_id=base.id,
-            platform=f"linux/{platform.machine()}",
+            platform=PLATFORM,
             apt=plan.apt,
             requirements=plan.requirements,
             main=plan.requirements_file,
-            conda=recipe.key_parts(plan.conda, self._settings.conda_channels) if plan.conda else (),
+            options=plan.installer_options,
+            conda=recipe.key_parts(plan.conda, self._settings.conda_channels, plan.exclude_newer) if plan.conda else (),
         )
         environment = f"{ENVIRONMENT_IMAGE}:{key}"
         if await self._images.find(environment) is None:
@@ -200,6 +205,7 @@ class BuildKitBuilder:
         elif plan.apt or plan.requirements_file or plan.conda:
             work.log.write("This environment has been built before; adding the repository's files...")
         labels = self._labels(work.request.commit) | {"binderlet.environment": key, "binderlet.base": base.id}
+        labels |= await self._lock_label(work, base, key)
         outcome = await self._content(work, environment, labels)
         if outcome.code != 0 and outcome.reason == "exited" and await self._is_gone(environment):
             work.log.write("The environment's image was removed meanwhile; building it again...")
@@ -213,29 +219,70 @@ class BuildKitBuilder:
 
     async def _build_environment(self, work: _Work, base: BaseImage, key: str) -> None:
         """Build the environment from wheels alone; where that does not do, again with building from source."""
-        outcome = await self._environment(work, base, key, wheels_only=True)
+        solution = await self._solve(work, key)
+        outcome = await self._environment(work, base, key, solution, wheels_only=True)
         if outcome.code != 0 and outcome.reason == "exited" and work.plan.requirements_file:
             error = diagnose(outcome.tail, work.plan, outcome.code)
             if may_build_from_source(outcome.tail, error):
                 work.log.write(FROM_SOURCE)
-                outcome = await self._environment(work, base, key, wheels_only=False)
+                outcome = await self._environment(work, base, key, solution, wheels_only=False)
         self._raise_unless_good(outcome, work)
-        if work.plan.requirements_file and self._tools.has_cache_mounts and self._settings.bytecode:
-            self._bytecode.want(BytecodeTarget(base.name, base.python, self._namespace))
+        if outcome.lock:
+            await self._locks.keep(key, outcome.lock)
+        uses_cache = self._tools.has_cache_mounts and solution is None
+        if work.plan.requirements_file and uses_cache and self._settings.bytecode:
+            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared))
         await self._images.refresh()
 
-    async def _environment(self, work: _Work, base: BaseImage, key: str, *, wheels_only: bool) -> Outcome:
+    async def _solve(self, work: _Work, key: str) -> Solution | None:
+        """Give the conda packages of the environment, downloaded; None where it has none."""
+        if work.plan.conda is None:
+            return None
+        job = job_key(f"{ENVIRONMENT_IMAGE}:{key} conda")
+        return await self._conda.solve(
+            work.plan.conda, job, work.log, deadline=work.deadline, exclude_newer=work.plan.exclude_newer
+        )
+
+    async def _lock_label(self, work: _Work, base: BaseImage, key: str) -> dict[str, str]:
+        """Give the label that says which packages the environment has."""
+        has_lock = work.plan.apt or work.plan.requirements_file or work.plan.conda
+        short = await self._locks.find(key, f"{ENVIRONMENT_IMAGE}:{key}") if has_lock else ""
+        return {lock.LABEL: lock.label(short, self._facts(work, base, key))}
+
+    def _facts(self, work: _Work, base: BaseImage, key: str) -> dict[str, Any]:
+        return lock.facts(
+            work.plan, base=base.name, base_id=base.id, platform=PLATFORM, key=key, builder=BUILDER_VERSION
+        )
+
+    async def _environment(
+        self, work: _Work, base: BaseImage, key: str, solution: Solution | None, *, wheels_only: bool
+    ) -> Outcome:
         tag = f"{ENVIRONMENT_IMAGE}:{key}"
         job = job_key(tag if wheels_only else f"{tag} from source")
+        has_mounts = self._tools.has_cache_mounts
+        conda = recipe.layers(base.name, work.plan.conda, solution, cache_mounts=has_mounts)
         dockerfile = render.environment(
-            base.name, work.plan, key, wheels_only=wheels_only, cache_mounts=self._tools.has_cache_mounts
+            base.name,
+            work.plan,
+            key,
+            wheels_only=wheels_only,
+            cache_mounts=has_mounts,
+            stages=conda.stages,
+            steps=conda.steps,
+            lock=json.dumps(self._facts(work, base, key)),
         )
-        context = replace(self._context(job, dockerfile), requirements=work.plan.requirements, ignore="")
+        context = replace(
+            self._context(job, dockerfile),
+            requirements=work.plan.requirements,
+            texts=conda.texts,
+            links={**conda.links, render.LOCK_PROGRAM: lock.PROGRAM},
+            ignore="",
+        )
         command = BuildCommand(
             dockerfile=context.dockerfile_path,
             context=context.root,
             tag=tag,
-            cache_namespace=self._namespace,
+            cache_namespace=self._namespaces.shared,
         )
         return await self._run(work, job, context, command)
 
@@ -248,7 +295,7 @@ class BuildKitBuilder:
             context=work.request.checkout.absolute(),
             tag=work.request.image,
             labels=labels,
-            cache_namespace=self._owners_namespace(work.request.commit),
+            cache_namespace=self._namespaces.of_owner(work.request.commit.owner),
         )
         return await self._run(work, job, context, command)
 
@@ -267,18 +314,13 @@ class BuildKitBuilder:
             tag=work.request.image,
             labels=self._labels(work.request.commit),
             arguments={"NB_USER": USER, "NB_UID": str(UID), "REPO_DIR": REPO_DIR},
-            cache_namespace=self._owners_namespace(work.request.commit),
+            cache_namespace=self._namespaces.of_owner(work.request.commit.owner),
         )
         outcome = await self._run(work, job, replace(context, ignore=ignored), command)
         self._raise_unless_good(outcome, work)
 
     async def _build_by_repo2docker(self, work: _Work) -> None:
-        """Leave it to repo2docker: same job, log, deadline, labels and name."""
-        if not self._settings.fallback:
-            raise BadRepository(
-                f"This service builds no {work.plan.language} environments.",
-                hint="Add a requirements.txt or a Dockerfile; operators can set builder.fallback.",
-            )
+        """Leave it to repo2docker: same deadline, labels and name."""
         commit, image = work.request.commit, work.request.image
         files = FallbackJob(
             folder=self._jobs.path(job_key(image)).absolute(),
@@ -287,22 +329,9 @@ class BuildKitBuilder:
             labels=self._labels(commit) | {"binderlet.image": "repo2docker"},
             arguments=self._proxies(),
             base_image=self._settings.fallback_base,
-            cache_namespace=self._owners_namespace(commit),
+            cache_namespace=self._namespaces.of_owner(commit.owner),
         )
-
-        def spec(seconds: float) -> JobSpec:
-            return JobSpec(
-                command=files.command(),
-                environment=files.environment(self._tools, self._network.clone_environment()),
-                log=work.log.path,
-                limit=self._settings.log_limit,
-                timeout=seconds,
-                progress="repo2docker",
-            )
-
-        outcome = await self._jobs.run(job_key(image), files, spec, work.log, deadline=work.deadline)
-        if outcome.reason == "exited" and outcome.code != 0:
-            raise diagnose_fallback(outcome.tail, work.plan, outcome.code)
+        outcome = await self._repo2docker.build(files, work.plan, work.log, deadline=work.deadline)
         self._raise_unless_good(outcome, work)
 
     def _proxies(self) -> dict[str, str]:
@@ -338,10 +367,6 @@ class BuildKitBuilder:
             variables={name: value for name, value in variables.items() if name.lower() not in PROXY_VARIABLES},
             ca_bundle=ca_bundle,
         )
-
-    def _owners_namespace(self, commit: Commit) -> str:
-        """Keep cache mounts that a repository's own code can write away from ours and from other owners'."""
-        return hashlib.sha256(f"{self._namespace} {commit.owner}".encode()).hexdigest()[:32]
 
     def _labels(self, commit: Commit) -> dict[str, str]:
         return {
@@ -380,15 +405,3 @@ def _own_ignore_file(checkout: Path, dockerfile: str) -> str | None:
     if not path.is_relative_to(checkout.resolve()) or not path.is_file():
         return None
     return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _read_or_make_secret(path: Path) -> str:
-    """Give this service's secret name for shared caches, which no repository can guess."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        secret = secrets.token_hex(16)
-        path.touch(mode=0o600)
-        path.write_text(secret, encoding="utf-8")
-        return secret

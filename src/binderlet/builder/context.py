@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,10 @@ class Context:
     ignore: str | None = None
     """Patterns; None leaves it to the repository's own ignore file."""
     requirements: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """More files of the build context, by path in it."""
+    links: Mapping[str, Path] = field(default_factory=dict)
+    """The same, from elsewhere on this machine: not copied where that can be avoided, and not changed."""
     variables: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: Path | None = None
 
@@ -50,6 +56,19 @@ class Context:
         for name, text in self.requirements.items():
             (files / name).parent.mkdir(parents=True, exist_ok=True)
             (files / name).write_text(text, encoding="utf-8")
+        for name, text in self.texts.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_text(text, encoding="utf-8")
+        for name, source in self.links.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(source, self.root / name)
         secret = self.folder / "environment"
         secret.touch(mode=0o600)
         secret.write_text(render.exports(dict(self.variables)), encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copyfile(source, target)

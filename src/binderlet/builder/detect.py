@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from binderlet.builder import requirements
+from binderlet.builder.conda import environment_file
+from binderlet.builder.conda.environment_file import EnvironmentFile
 from binderlet.builder.text import decode, read_toml
 from binderlet.errors import BadRepository
 
@@ -30,6 +33,12 @@ TEXTS = (
 ROOT_TEXTS = ("DESCRIPTION", "setup.py", "setup.cfg", "pyproject.toml")
 """The same, which count only in the root, and only where there is no folder for configuration."""
 SCRIPTS = ("postBuild", "start")
+CONDA_FILES = ("environment.yml", "environment.yaml")
+CONDA_COMMAND = re.compile(
+    rb"^[^#\n]*\b(?:conda|mamba|micromamba)[ \t]+"
+    rb"(?:activate|config|create|env|info|init|install|list|remove|run|shell|update)\b",
+    re.MULTILINE,
+)
 IGNORE = (".dockerignore", ".containerignore")
 LARGEST = 1024**2
 """Bytes of a configuration file; larger ones are a mistake."""
@@ -50,6 +59,10 @@ class Detected:
     is_package: bool = False
     """Whether the repository itself is a Python package to install: a ``setup.py``, or a ``pyproject.toml`` that says
     both what it is and how to build it."""
+    conda: EnvironmentFile | None = None
+    """``environment.yml``; its pip section is one of ``files``, too."""
+    calls_conda: tuple[str, ...] = ()
+    """Paths of scripts that run conda or one of its kind."""
     ignore: str = ""
     """What ``.dockerignore`` and ``.containerignore`` say."""
 
@@ -79,21 +92,42 @@ def detect(checkout: Path) -> Detected:
         name: content for name in dict.fromkeys(["Dockerfile", *names]) if (content := reader.read(name)) is not None
     }
     executable = set()
+    calls_conda = []
     for name in SCRIPTS:
         path = prefix + name
-        if (content := reader.read(path, only=FIRST_LINE)) is not None:
-            files[path] = content
+        if (content := reader.read(path, only=LARGEST)) is not None:
+            files[path] = content[:FIRST_LINE]
+            calls_conda += [path] if CONDA_COMMAND.search(content) else []
             if os.access(checkout / path, os.X_OK):
                 executable.add(path)
     if f"{prefix}Dockerfile" not in files:
         _add_included(reader, prefix + "requirements.txt", files)
+    conda = _conda(reader, prefix, files)
     return Detected(
         folder=folder,
         files=files,
         executable=frozenset(executable),
         is_package=not folder and _is_package(files),
+        conda=conda,
+        calls_conda=tuple(calls_conda),
         ignore="\n".join(decode(reader.read(prefix + name) or b"", prefix + name)[0] for name in IGNORE).strip(),
     )
+
+
+def _conda(reader: _Reader, prefix: str, files: dict[str, bytes]) -> EnvironmentFile | None:
+    """Read ``environment.yml`` and what its pip section includes; a Dockerfile makes it count for nothing.
+
+    Raises:
+        BadRepository: it is wrong.
+    """
+    path = next((path for name in CONDA_FILES if (path := prefix + name) in files), "")
+    if not path or f"{prefix}Dockerfile" in files:
+        return None
+    found = environment_file.read(files[path], path)
+    if found.pip:
+        files[found.pip_path] = found.pip.encode("utf-8", "surrogatepass")
+        _add_included(reader, found.pip_path, files)
+    return found
 
 
 def _is_package(files: Mapping[str, bytes]) -> bool:

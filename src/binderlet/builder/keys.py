@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-BUILDER_VERSION = "1"
+BUILDER_VERSION = "2"
 """Raised whenever the same files would give another image."""
 KEY_LENGTH = 32
 
@@ -18,23 +18,38 @@ def environment_key(
     apt: Sequence[str],
     requirements: Mapping[str, str],
     main: str,
+    options: Sequence[str] = (),
+    conda: Sequence[object] = (),
     builder_version: str = BUILDER_VERSION,
 ) -> str:
     """Give the key of an environment: 32 lower-case hexadecimal digits.
 
     ``requirements`` has the text of the requirement files by path; where the first of them, ``main``, lies in the
-    repository makes no difference, where the others lie beside it does.
+    repository makes no difference, where the others lie beside it does; nor do comments. ``conda`` has what else
+    makes a conda environment.
     """
     folder = main.split("/")[:-1]
-    parts = {
+    parts: dict[str, object] = {
         "base": base_id,
         "builder": builder_version,
         "platform": platform,
         "apt": sorted(set(apt)),
-        "requirements": sorted([_relative(path, folder), text] for path, text in requirements.items()),
+        "requirements": sorted([_relative(path, folder), _significant(text)] for path, text in requirements.items()),
     }
+    if options and requirements:
+        parts["options"] = list(options)
+    if conda:
+        parts["conda"] = list(conda)
     encoded = json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")
     return hashlib.sha256(encoded).hexdigest()[:KEY_LENGTH]
+
+
+def _significant(text: str) -> str:
+    """Leave out comments and blank lines, unless lines are joined, where these have a meaning."""
+    lines = [line.rstrip() for line in text.split("\n")]
+    if any(line.endswith("\\") for line in lines):
+        return text
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 
 
 def _relative(path: str, folder: list[str]) -> str:

@@ -45,6 +45,13 @@ def label(short: str, known: Mapping[str, Any]) -> str:
     return json.dumps({**known, **rest}, separators=(",", ":"))
 
 
+def shorten(whole: str) -> str:
+    """Give the short form of a lock, without hashes."""
+    body = json.loads(whole)
+    packages = [one.get("url") or f"{one['name']}=={one['version']}" for one in body["python_packages"]]
+    return json.dumps(body | {"python_packages": packages}, separators=(",", ":"))
+
+
 def read(text: str, where: str) -> dict[str, Any]:
     """Read a lock.
 

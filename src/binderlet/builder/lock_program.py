@@ -1,8 +1,9 @@
 """Writes down which packages an environment has: runs inside the build step that installed them.
 
-``python lock_program.py FACTS TARGET [CACHE]``: ``FACTS`` is a JSON object that is kept as it is; the lock is written
-to ``TARGET``, with the hashes that uv's cache knows of. A line with the short form goes to the standard output, where
-the build's supervisor takes it out. The standard library alone: this is the environment's own Python.
+``python -I -S lock_program.py FACTS TARGET [CACHE]``: ``FACTS`` is a JSON object that is kept as it is; the lock is put
+into ``TARGET``, with the hashes that uv's cache knows of. A line with the short form goes to the standard output, where
+the build's supervisor takes it out. The standard library alone: this is the environment's own Python, without ``site``,
+because packages may have put code there that runs at each start, and here the cache that all builds share is writable.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 MARK = "binderlet-lock: "
+PREFIX = Path(sys.executable).parent.parent
+"""The environment; without ``site``, Python itself does not know it."""
+SITE = PREFIX / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
 BASE_LOCK = Path("/usr/local/share/binderlet/requirements.txt")
 NAME = re.compile(r"[-_.]+")
 WHEEL = re.compile(r"-([^-]+)-([^-]+)-([^-]+)\.whl")
@@ -26,7 +30,7 @@ FILE = re.compile(r"url = \"([^\"]+)\".*?sha256 = \"([0-9a-f]{64})\"")
 def packages() -> dict[str, dict[str, Any]]:
     """Give all packages by normalised name."""
     found: dict[str, dict[str, Any]] = {}
-    for one in distributions():
+    for one in distributions(path=[str(SITE)]):
         name = NAME.sub("-", str(one.metadata["Name"])).lower()
         entry = {"name": name, "version": one.version}
         if direct := one.read_text("direct_url.json"):
@@ -107,7 +111,7 @@ def main(arguments: list[str]) -> int:
         add_hashes(found, cache[0] if cache else "")
     except OSError as error:  # there is no uv: a lock without hashes is a lock
         body["note"] = f"Without hashes: {error}"
-    body["conda"] = conda_packages(Path(sys.prefix))
+    body["conda"] = conda_packages(PREFIX)
     kept = sorted(found.items())
     body["python_packages"] = [
         {field: value for field, value in one.items() if field != "tags" and value} for _, one in kept

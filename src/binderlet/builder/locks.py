@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
+from binderlet.builder.lock import shorten
 from binderlet.builder.render import LOCK
 from binderlet.builder.toolchain import Toolchain
 
@@ -16,16 +17,21 @@ TIMEOUT = 30.0
 class Locks:
     """The locks of environments by key, in the short form that becomes a label."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tools: Toolchain) -> None:
         self._folder = folder
+        self._tools = tools
 
     async def keep(self, key: str, short: str) -> None:
         """Keep the lock of an environment that has just been built."""
         await asyncio.to_thread(self._write, key, short)
 
-    async def find(self, key: str) -> str:
-        """Give the lock of an environment; empty where it has none, as the default environment."""
-        return await asyncio.to_thread(self._read, key)
+    async def find(self, key: str, image: str) -> str:
+        """Give the lock of the environment ``image``; empty where it has none."""
+        found = await asyncio.to_thread(self._read, key)
+        if not found and (whole := await read_lock_file(self._tools, image)):
+            found = shorten(whole)  # another control plane built it
+            await self.keep(key, found)
+        return found
 
     def _write(self, key: str, short: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

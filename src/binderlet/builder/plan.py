@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from binderlet.builder import requirements
+from binderlet.builder.conda.environment_file import EnvironmentFile
 from binderlet.builder.detect import Detected
 from binderlet.builder.packs import Pack, choose
+from binderlet.builder.pipenv import read_pipenv
+from binderlet.builder.project import read_project
 from binderlet.builder.requirements import Line
 from binderlet.builder.runtime import parse_runtime
 from binderlet.builder.text import decode
@@ -21,7 +24,6 @@ LANGUAGES = {
     Pack.NIX: "Nix",
     Pack.R: "R",
     Pack.CONDA: "conda",
-    Pack.PIPFILE: "Pipenv",
 }
 """What repo2docker builds for us, and what the log calls it."""
 WHY = {
@@ -29,9 +31,11 @@ WHY = {
     Pack.NIX: ("default.nix",),
     Pack.R: ("runtime.txt", "DESCRIPTION"),
     Pack.CONDA: ("environment.yml", "environment.yaml"),
-    Pack.PIPFILE: ("Pipfile.lock", "Pipfile"),
 }
 """Files that ask for it."""
+
+
+REPO2DOCKER_PYTHONS = ("2.7", *(f"3.{minor}" for minor in range(5, 15)))
 
 
 class Kind(StrEnum):
@@ -71,6 +75,10 @@ class Plan:
     """Whether ``requirements`` has every package there is to be, at one version each."""
     language: str = ""
     """What repo2docker is needed for, for people; empty for other kinds."""
+    fallback_reason: str = ""
+    """Why repo2docker builds what this builder otherwise knows; empty for all else."""
+    conda: EnvironmentFile | None = None
+    """What conda's packages are to be; None where the base image's Python is the environment."""
     ignore: str = ""
     """Patterns of files that stay out of the image."""
     reasons: tuple[str, ...] = ()
@@ -94,16 +102,51 @@ def make_plan(found: Detected, python: str) -> Plan:
         raise _gone(pack)
     if pack is Pack.DOCKERFILE:
         return _dockerfile_plan(found, found.path("Dockerfile"))
-    if pack in LANGUAGES or (found.is_package and not _installs_itself(found)):
+    if found.calls_conda:
+        return _repo2docker_plan(found, pack, f"{', '.join(found.calls_conda)} runs conda")
+    if pack is Pack.CONDA and found.conda is not None:
+        return _conda_plan(found, found.conda, python)
+    if pack in LANGUAGES:
         return _repo2docker_plan(found, pack)
-    return _python_plan(found, python)
+    is_package = found.is_package and not _installs_itself(found)
+    make = _pipfile_plan if pack is Pack.PIPFILE else _package_plan if is_package else _python_plan
+    try:
+        return make(found, python)
+    except _OtherPythonError as error:
+        return _repo2docker_plan(found, pack, str(error))
 
 
-def _python_plan(found: Detected, python: str) -> Plan:
+class _OtherPythonError(Exception):
+    """The repository needs a Python that this service's base image does not have, but repo2docker has."""
+
+
+def _pipfile_plan(found: Detected, python: str) -> Plan:
+    """Plan for Pipfile.lock or Pipfile, beside which ``requirements.txt`` and a package count for nothing."""
+    wanted = read_pipenv(found)
+    _check_python(wanted.path, wanted.python or python, python)
+    files = dict(found.files or {}) | {wanted.path: wanted.requirements.encode()}
+    return _python_plan(replace(found, files=files), python, wanted.path)
+
+
+def _package_plan(found: Detected, python: str) -> Plan:
+    """Plan for a repository that is a Python package: what it depends on first, itself after each commit's COPY."""
+    project = read_project(found)
+    if project.pythons and not project.runs_on(python):
+        newest = next((each for each in reversed(REPO2DOCKER_PYTHONS) if project.runs_on(each)), project.pythons)
+        _check_python("pyproject.toml", newest, python)
+    own = not found.path("requirements.txt") and bool(project.requirements)
+    files = dict(found.files or {}) | ({project.path: project.requirements.encode()} if own else {})
+    plan = _python_plan(replace(found, files=files), python, project.path if own else None)
+    reasons = (*plan.reasons, "The repository is a Python package, which each new commit installs anew.")
+    return replace(plan, local=(*plan.local, "."), reasons=reasons)
+
+
+def _python_plan(found: Detected, python: str, main: str | None = None) -> Plan:
     reasons: list[str] = []
+    main = found.path("requirements.txt") if main is None else main
     day = _check_runtime(found, python, reasons)
     packages = _apt(found, reasons)
-    files, local = _requirements(found, reasons)
+    files, local = _requirements(found, reasons, main)
     _tell_unused(found, reasons)
     for name in ("postBuild", "start"):
         _check_script(found, name, reasons)
@@ -113,13 +156,48 @@ def _python_plan(found: Detected, python: str) -> Plan:
         kind=Kind.PYTHON,
         python=python,
         apt=packages,
-        requirements_file=found.path("requirements.txt") if files else "",
+        requirements_file=main if files else "",
         requirements=files,
         local=local,
         post_build=found.path("postBuild"),
         start=found.path("start"),
         executable=found.executable,
         exclude_newer=day,
+        ignore=found.ignore,
+        reasons=tuple(reasons),
+    )
+
+
+def _conda_plan(found: Detected, conda: EnvironmentFile, python: str) -> Plan:
+    """Plan for ``environment.yml``, beside which ``requirements.txt`` and ``runtime.txt`` count for nothing."""
+    if conda.beyond:
+        return _repo2docker_plan(found, Pack.CONDA, conda.beyond)
+    reasons: list[str] = []
+    packages = _apt(found, reasons)
+    is_plain = conda.is_only_pip(python)
+    if is_plain:
+        reasons.append(f"{conda.path} asks for no conda package but Python and pip: Python {python} of the base image.")
+    else:
+        reasons.append(f"{conda.path}: {_count(len(conda.specs), 'conda package')}.")
+    files, local = _requirements(found, reasons, conda.pip_path) if conda.pip else ({}, ())
+    reasons += [
+        f"{path} is left out beside {conda.path}."
+        for name in ("requirements.txt", "runtime.txt")
+        if (path := found.path(name))
+    ]
+    for name in ("postBuild", "start"):
+        _check_script(found, name, reasons)
+    return Plan(
+        kind=Kind.PYTHON,
+        python=python if is_plain else conda.python,
+        apt=packages,
+        requirements_file=conda.pip_path if files else "",
+        requirements=files,
+        local=local,
+        post_build=found.path("postBuild"),
+        start=found.path("start"),
+        executable=found.executable,
+        conda=None if is_plain else conda,
         ignore=found.ignore,
         reasons=tuple(reasons),
     )
@@ -141,9 +219,9 @@ def _installs_itself(found: Detected) -> bool:
     return any(line.kind is requirements.Kind.LOCAL for line in lines)
 
 
-def _repo2docker_plan(found: Detected, pack: Pack) -> Plan:
+def _repo2docker_plan(found: Detected, pack: Pack, why: str = "") -> Plan:
     """Leave it to repo2docker; what goes wrong in files that we know is said before it starts."""
-    reasons: list[str] = []
+    reasons = [f"{why}, which is left to repo2docker."] if why else []
     path = next((found.path(name) for name in WHY.get(pack, ()) if found.path(name)), "pyproject.toml")
     language = LANGUAGES.get(pack, "Python")
     reasons.append(f"{path}: this repository is built by repo2docker ({language}).")
@@ -153,6 +231,7 @@ def _repo2docker_plan(found: Detected, pack: Pack) -> Plan:
     return Plan(
         kind=Kind.REPO2DOCKER,
         language=language,
+        fallback_reason=why,
         post_build=found.path("postBuild"),
         start=found.path("start"),
         executable=found.executable,
@@ -179,6 +258,21 @@ def _tell_unused(found: Detected, reasons: list[str]) -> None:
         reasons.append(f"{path} is left out: R needs a runtime.txt such as r-4.4-2024-10-01 beside it.")
 
 
+def _check_python(path: str, version: str, python: str) -> None:
+    """Let another Python be repo2docker's business.
+
+    Raises:
+        BadRepository: repo2docker has no such Python, either.
+    """
+    if version in REPO2DOCKER_PYTHONS and version != python:
+        raise _OtherPythonError(f"{path} asks for Python {version} and this service has Python {python}")
+    if version != python:
+        raise BadRepository(
+            f"{path} asks for Python {version}, which is not available.",
+            hint=f"Python {python} is the quickest here; others are {', '.join(REPO2DOCKER_PYTHONS)}.",
+        )
+
+
 def _check_runtime(found: Detected, python: str, reasons: list[str]) -> str:
     """Compare the wanted Python with ours; gives the date that packages must not be newer than."""
     path = found.path("runtime.txt")
@@ -196,12 +290,8 @@ def _check_runtime(found: Detected, python: str, reasons: list[str]) -> str:
         reasons.append(f"{path} leaves the version of Python open: {python}.")
     elif re.fullmatch(r"\d+\.\d+", version) is None and version != "2":
         raise BadRepository(f"{path}: the version of Python must be given as 'x.y', such as python-{python}.")
-    elif version != python:
-        raise BadRepository(
-            f"{path} asks for Python {version}; this service has Python {python}.",
-            hint=f"Write python-{python}, or remove runtime.txt.",
-        )
     else:
+        _check_python(path, version, python)
         reasons.append(f"{path}: Python {version}.")
     if runtime.day:
         reasons.append(f"{path}: the repository's packages are those of {runtime.day}.")
@@ -225,9 +315,11 @@ def _apt(found: Detected, reasons: list[str]) -> tuple[str, ...]:
     return tuple(sorted(set(packages)))
 
 
-def _requirements(found: Detected, reasons: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def _requirements(
+    found: Detected, reasons: list[str], main: str | None = None
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Give the files for the environment and the arguments for what has to wait for the repository's files."""
-    main = found.path("requirements.txt")
+    main = found.path("requirements.txt") if main is None else main
     if not main:
         return {}, ()
     texts: dict[str, str] = {}

@@ -25,6 +25,10 @@ SOURCE_ENVIRONMENT = f"if [ -s {SECRETS}/environment ]; then . {SECRETS}/environ
 REQUIREMENTS = "requirements"
 """Folder in the environment's build context that holds the requirement files."""
 CACHE = "/var/cache/binderlet-uv"  # not below HOME: the mount point stays in the image, owned by root
+LOCK_PROGRAM = "lock_program.py"
+LOCK_MOUNT = f"--mount=type=bind,source={LOCK_PROGRAM},target=/tmp/{LOCK_PROGRAM}"
+LOCK = f"{PREFIX}/share/binderlet/lock.json"
+"""Where an environment's lock is in the image."""
 NETWORK_MOUNTS = (
     f"--mount=type=secret,id={ENVIRONMENT_SECRET},target={SECRETS}/environment,mode=0444 "
     f"--mount=type=secret,id={CA_SECRET},target={CA_BUNDLE},mode=0444"
@@ -43,19 +47,23 @@ def environment(
     cache_mounts: bool = True,
     stages: Sequence[str] = (),
     steps: Sequence[str] = (),
+    lock: str = "",
 ) -> str:
     """Write the Dockerfile of an environment; its context holds ``requirements/``.
 
     With ``wheels_only`` no code of any package runs, and only then is the package cache, which other builds
     share, mounted: a ``setup.py`` could put something else into it. ``stages`` come before all else; ``steps``, after
     the Debian packages, replace the base image's Python, which is strangers' code from then on: no cache either.
+    ``lock``, JSON, is what the lock says beside the packages.
     """
     lines = [*stages, f"FROM {base}"]
     if plan.apt:
         lines += ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)]
     lines += [*steps, f"USER {USER}"]
     if plan.requirements_file:
-        lines.append(_install(plan, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
+        lines.append(_install(plan, lock, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
+    elif lock and (plan.apt or steps):
+        lines.append(run_step(f"true{_lock(lock)}", LOCK_MOUNT))
     lines += [
         f"WORKDIR {REPO_DIR}",
         f"ENTRYPOINT {json.dumps([ENTRYPOINT])}",
@@ -132,17 +140,25 @@ def _cache(name: str) -> str:
     return f"--mount=type=cache,id={name},target={CACHE},uid={UID},gid={UID}"
 
 
-def _install(plan: Plan, *, wheels_only: bool, cache_mounts: bool) -> str:
-    file = shlex.quote(plan.requirements_file)
-    bind = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS}"
+def _install(plan: Plan, lock: str, *, wheels_only: bool, cache_mounts: bool) -> str:
+    file = shlex.join([*plan.installer_options, "-r", plan.requirements_file])
+    mounts = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS} {LOCK_MOUNT if lock else ''}".strip()
     enter = f"cd /tmp/{REQUIREMENTS}"
     if not wheels_only:
-        fallback = f"{{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} -r {file}; }}"
-        return run_step(f"{enter}; {UV} --no-cache -r {file} || {fallback}", bind)
+        # pip knows neither dates nor how to leave out what packages ask for and the lock has anyway.
+        pip = "" if plan.installer_options else f" || {{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} {file}; }}"
+        return run_step(f"{enter}; {UV} --no-cache {file}{pip}{_lock(lock)}", mounts)
     if not cache_mounts:
-        return run_step(f"{enter}; {UV} --no-cache --no-build -r {file}", bind)
+        return run_step(f"{enter}; {UV} --no-cache --no-build {file}{_lock(lock)}", mounts)
     cache = _cache(shared_cache(plan.python))
-    return run_step(f"{enter}; {UV} --cache-dir {CACHE} --no-build -r {file}", f"{cache} {bind}")
+    script = f"{enter}; {UV} --cache-dir {CACHE} --no-build {file}{_lock(lock, CACHE)}"
+    return run_step(script, f"{cache} {mounts}")
+
+
+def _lock(facts: str, cache: str = "") -> str:
+    """Render the writing of the lock after an installation, which it never makes fail."""
+    program = f"{PREFIX}/bin/python -I -S /tmp/{LOCK_PROGRAM} {shlex.quote(facts)} {LOCK} {cache}"
+    return f"; {program.rstrip()} || true" if facts else ""
 
 
 def _apt(packages: tuple[str, ...], *, cache_mounts: bool) -> str:

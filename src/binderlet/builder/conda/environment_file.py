@@ -21,7 +21,8 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KNOWN = {"name", "channels", "dependencies", "prefix", "variables"}
 OLDEST_PYTHON = (3, 7)
 """The oldest that a Jupyter server still runs on."""
-LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LARGEST = 256 * 1024
+"""Bytes of a file. The loader is the slow one on purpose: the quick one, in C, crashes on brackets without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ def read(content: bytes, path: str) -> EnvironmentFile:
     Raises:
         BadRepository: it is not YAML, or not what conda understands; the message names file and line.
     """
+    if len(content) > LARGEST:
+        raise BadRepository(f"{path} is larger than {LARGEST // 1024} kB.")
     root = _compose(decode(content, path)[0], path)
     if root is None:
         return EnvironmentFile(path)
@@ -74,7 +77,7 @@ def read(content: bytes, path: str) -> EnvironmentFile:
     python = _python(specs)
     unknown = sorted(set(parts) - KNOWN)
     reasons = [f"the section {name!r}" for name in unknown]
-    reasons += [f"the channel {name!r}" for name in named if not channels.is_usable(name)]
+    reasons += [f"the channel {channels.public(name)!r}" for name in named if not channels.is_usable(name)]
     reasons += [f"{spec!r}" for spec in specs if FILE.search(spec) or "[" in spec]
     if python and tuple(map(int, python.split("."))) < OLDEST_PYTHON:
         reasons.append(f"Python {python}")
@@ -92,7 +95,7 @@ def read(content: bytes, path: str) -> EnvironmentFile:
 
 def _compose(text: str, path: str) -> Node | None:
     try:
-        node = yaml.compose(text, Loader=LOADER)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark else ""

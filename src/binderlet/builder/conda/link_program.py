@@ -11,16 +11,27 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rattler import RepoDataRecord, install
 
 
-async def link(folder: Path, prefix: Path, cache: Path) -> None:
+def link(folder: Path, prefix: Path, cache: Path) -> None:
     """Replace the environment at ``prefix`` by the packages in ``folder``."""
     packages = json.loads((folder / "packages.json").read_text(encoding="utf-8"))
-    records = [await RepoDataRecord.from_package_archive(folder / entry["path"]) for entry in packages]
     clear(prefix)
+    asyncio.run(put([folder / entry["path"] for entry in packages], prefix, cache))
+    for entry in packages:
+        name = f"{entry['name']}-{entry['version']}-{entry['build']}.json"
+        tell_origin(prefix / "conda-meta" / name, entry["url"])
+    lock = "".join(f"{entry['url']}#{entry['md5'] or entry['sha256']}\n" for entry in packages)
+    (prefix / "conda-meta" / "explicit.txt").write_text(f"@EXPLICIT\n{lock}", encoding="utf-8")
+
+
+async def put(archives: Sequence[Path], prefix: Path, cache: Path) -> None:
+    """Unpack archives into the cache and link them."""
+    records = [await RepoDataRecord.from_package_archive(path) for path in archives]
     await install(
         records,
         prefix,
@@ -29,11 +40,6 @@ async def link(folder: Path, prefix: Path, cache: Path) -> None:
         execute_link_scripts=False,
         show_progress=False,
     )
-    for entry in packages:
-        name = f"{entry['name']}-{entry['version']}-{entry['build']}.json"
-        tell_origin(prefix / "conda-meta" / name, entry["url"])
-    lock = "".join(f"{entry['url']}#{entry['md5'] or entry['sha256']}\n" for entry in packages)
-    (prefix / "conda-meta" / "explicit.txt").write_text(f"@EXPLICIT\n{lock}", encoding="utf-8")
 
 
 def clear(folder: Path) -> None:
@@ -55,6 +61,6 @@ def tell_origin(path: Path, url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(link(*map(Path, sys.argv[1:4])))
+    link(*map(Path, sys.argv[1:4]))
     print("The conda packages are linked.", flush=True)  # noqa: T201 - the build's log
     os._exit(0)  # the library once crashed while Python ended

@@ -101,7 +101,7 @@ def ask(found: EnvironmentFile, ours: Sequence[str], mirror: str) -> Question:
     return Question(tuple(wanted), attempts, tuple(specs))
 
 
-def key_parts(found: EnvironmentFile, ours: Sequence[str]) -> list[Any]:
+def key_parts(found: EnvironmentFile, ours: Sequence[str], day: str = "") -> list[Any]:
     """Give what makes one conda environment differ from another; neither order of packages nor mirrors do."""
     return [
         list(found.channels or ours),
@@ -109,6 +109,7 @@ def key_parts(found: EnvironmentFile, ours: Sequence[str]) -> list[Any]:
         sorted(found.variables.items()),
         [list(extra) for extra in ATTEMPTS],
         RATTLER,
+        day,
     ]
 
 
