@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import tomllib
 
 import pytest
@@ -207,3 +208,10 @@ def test_mmdebstrap_is_told_everything() -> None:
 def test_the_user_is_repo2dockers() -> None:
     """The image is built on the Debian part, for jovyan with the id 1000."""
     assert base_recipe.build_arguments("sys:1") == {"OS": "sys:1", "NB_USER": "jovyan", "NB_UID": "1000"}
+
+
+def test_nobody_is_asked_about_news() -> None:
+    """JupyterLab's question whether to fetch news, which each new session would ask again, is answered in the image."""
+    text = made().context["etc/jupyter/labconfig/default_setting_overrides.json"]
+    answers = json.loads(text)["@jupyterlab/apputils-extension:notification"]
+    assert answers == {"checkForUpdates": False, "fetchNews": "false"}

@@ -73,6 +73,7 @@ RESOURCES = (
     "bin/binderlet-entrypoint",
     "etc/profile.d/binderlet.sh",
     "etc/jupyter/jupyter_server_config.json",
+    "etc/jupyter/labconfig/default_setting_overrides.json",
 )
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 
