@@ -72,7 +72,7 @@ def test_good_machine() -> None:
         ("disk", {"disk_free": 4 * GIB}, "fail", "4.0G free at /srv: builds are refused below 5G", "prune"),
         ("disk", {"disk_free": 9 * GIB}, "warn", "near the 5G", "builder.min_free_disk"),
         ("memory", {"memory": 2 * GIB}, "warn", "not even one fits well", "session.memory"),
-        ("swap", {"swap": 0}, "warn", "none", "swapon"),
+        ("swap", {"swap": 0}, "warn", "none", "binderlet swap setup"),
         ("inotify instances", {"inotify_instances": 128}, "warn", "128", "fs.inotify.max_user_instances=4096"),
         ("inotify watches", {"inotify_watches": 8192}, "warn", "8192", "fs.inotify.max_user_watches=524288"),
         ("file descriptors", {"file_descriptors": 1024}, "warn", "1024", "ulimit -n 65536"),

@@ -19,11 +19,13 @@ from binderlet.cli import (
     doctor,
     extend,
     launch,
+    lock,
     reserve,
     sessions,
     status,
     stop,
     stop_service,
+    swap,
     up,
     version,
 )
@@ -43,6 +45,7 @@ app.command("up")(up.up)
 app.command("launch")(launch.launch)
 app.command("build")(build.build)
 app.command("reserve")(reserve.reserve)
+app.command("lock")(lock.lock)
 app.command("sessions")(sessions.sessions)
 app.command("stop")(stop.stop)
 app.command("extend")(extend.extend)
@@ -50,6 +53,7 @@ app.command("status")(status.status)
 app.command("stop-service")(stop_service.stop_service)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(swap.app, name="swap")
 app.command("version")(version.version)
 
 

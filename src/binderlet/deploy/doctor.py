@@ -197,8 +197,8 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     if facts.swap:
         yield Finding("swap", "ok", rounded(facts.swap))
     else:
-        mend = "fallocate -l 8G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile"
-        yield Finding("swap", "warn", "none: quiet sessions keep their memory, so fewer fit", mend)
+        seen = "none: hibernation is off, quiet sessions keep their memory, so fewer fit"
+        yield Finding("swap", "warn", seen, "sudo binderlet swap setup")
 
 
 def _limits(facts: Facts) -> Iterator[Finding]:
