@@ -50,7 +50,7 @@ def add_package(
         "name": name,
         "version": version,
         "build": build,
-        "build_number": 0,
+        "build_number": int(build[-1]),
         "depends": list(depends),
         "subdir": subdir,
         "timestamp": 1_700_000_000_000,
@@ -130,7 +130,8 @@ def make_channel(folder: Path) -> None:
     add_package(folder, "python", f"{PYTHON}.7", files=python, links=links, noarch=False, form="conda")
     add_package(folder, "python", "3.99.0", files=python, links=links, noarch=False)
     for name in ("jupyterlab", "notebook", "ipykernel", "pip"):
-        add_package(folder, name, "4.1", depends=["python"], files={f"site-packages/{name}.py": ""})
+        python_range = "python" if name == "pip" else "python <3.99"
+        add_package(folder, name, "4.1", depends=[python_range], files={f"site-packages/{name}.py": ""})
     for version, build in (("1.0", "py_0"), ("1.0", "py_1"), ("2.0", "py_0")):
         module = f"VERSION = {version!r}\nBUILD = {build!r}\ndef main():\n    print('toy', VERSION, BUILD)\n"
         files = {"site-packages/toy.py": module, "share/toy.txt": f"{PLACEHOLDER}/share/toy.txt\n"}
@@ -146,6 +147,7 @@ def make_channel(folder: Path) -> None:
         )
     activate = {"etc/conda/activate.d/gear.sh": "export GEAR_HOME=$CONDA_PREFIX/gear\n", "bin/gear": "#!/bin/sh\n"}
     add_package(folder, "gear", "1.0", files=activate, noarch=False)
+    add_package(folder, "shy", "1.0", depends=["python >=3.99"], files={"share/shy": ""}, noarch=False)
     add_package(folder, "picky", "1.0", depends=["toy <2", "gear >=5"])
 
 
@@ -171,6 +173,9 @@ def serve_channels(folder: Path, *names: str) -> Iterator[Served]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 - the library's
             served.requests.append(self.path)
             served.authorization.append(self.headers.get("Authorization", ""))
+
+        def log_error(self, *args: object) -> None:
+            """Stay silent: not all channels have all forms of their lists."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     served.url = f"http://127.0.0.1:{server.server_address[1]}"

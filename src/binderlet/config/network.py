@@ -53,6 +53,8 @@ class NetworkEnvironment:
     index_url: str = ""
     """The Python package index; empty for PyPI."""
     extra_index_urls: tuple[str, ...] = ()
+    conda_mirror: str = ""
+    """Address that names of conda channels are put behind; empty for conda's own."""
     passed_on: Mapping[str, str] = field(default_factory=dict)
     """Variables of package tools that containers get as they are."""
     left_out: tuple[str, ...] = ()
@@ -108,6 +110,7 @@ def network_environment(settings: NetworkSettings, environ: Mapping[str, str], r
         ca_bundle=_ca_bundle(settings, environ, pip, read),
         index_url=index,
         extra_index_urls=extras,
+        conda_mirror=(settings.conda_mirror or environ.get("CONDA_CHANNEL_ALIAS", "")).rstrip("/"),
         passed_on={name: environ[name] for name in PASSED_ON if environ.get(name)},
         left_out=tuple(left_out),
     )
