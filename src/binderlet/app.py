@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-import psutil
 import structlog
 
 from binderlet import __version__
@@ -31,6 +30,7 @@ from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.fake import FakeBuilder
 from binderlet.builder.toolchain import choose_toolchain
 from binderlet.clients.docker import open_docker
+from binderlet.clients.memory import Hardware, read_hardware
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment, network_environment, read_text
 from binderlet.config.schema import ServerSettings
@@ -47,7 +47,8 @@ from binderlet.events.store import History
 from binderlet.images.base import ImageStore
 from binderlet.images.fake import FakeImages
 from binderlet.images.local import LocalImages
-from binderlet.launch.admission import Admission, default_places
+from binderlet.launch.admission import Admission
+from binderlet.launch.ahead import Desk, prepare
 from binderlet.launch.book import LaunchBook
 from binderlet.launch.builds import Builds
 from binderlet.launch.places import Places
@@ -61,8 +62,12 @@ from binderlet.providers.github import GitHubProvider
 from binderlet.router.base import Router
 from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
+from binderlet.sessions.capacity import capacity, startable
+from binderlet.sessions.hibernator import Hibernator, Sight
 from binderlet.sessions.keeper import Keeper
+from binderlet.sessions.pool import Pool
 from binderlet.sessions.reconcile import Reconciled
+from binderlet.sessions.standby import Crowd
 from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -154,7 +159,9 @@ class End(Enum):
 class Service:
     """Every part of one running service. ``start``, then ``stop``; each once."""
 
-    def __init__(self, settings: Settings, machinery: Machinery, network: NetworkEnvironment, state: Path) -> None:
+    def __init__(
+        self, settings: Settings, machinery: Machinery, network: NetworkEnvironment, state: Path, hardware: Hardware
+    ) -> None:
         self.settings = settings
         self.url = visitors_url(settings.server)
         self.state = state
@@ -172,15 +179,38 @@ class Service:
         )
         self.providers = make_providers(settings, network, state)
         self._sessions_tasks = Tasks("sessions")
-        self.sessions = Sessions(
+        environment = network.variables() | settings.session.environment
+        self.standbys = Pool(
             machinery.engine,
+            settings,
+            self._sessions_tasks,
+            state=state,
+            crowd=self._crowd,
+            prepare=lambda spec, host: prepare(self.book, spec, host or self.url),
+            environment=environment,
+        )
+        self.sessions = Sessions(
+            self.standbys.engine,
             self.router,
             settings,
             self.bus,
             self._sessions_tasks,
-            environment=network.variables() | settings.session.environment,
+            environment=environment,
+            standbys=self.standbys,
         )
-        self._keeper = Keeper(self.sessions, self.router, settings.cull, state=state / "activity.json")
+        self.hibernator = Hibernator(
+            lambda: {**self.standbys.waiting(), **self.sessions.settled()},
+            lambda: self.keeper.last_active,
+            settings.hibernate,
+            on_look=self._on_memory,
+        )
+        self.keeper = Keeper(
+            self.sessions,
+            self.router,
+            settings.cull,
+            state=state / "activity.json",
+            computing=lambda: self.hibernator.computing,
+        )
         self.builds = Builds(
             self.providers,
             machinery.builder,
@@ -190,10 +220,9 @@ class Service:
             bus=self.bus,
             tasks=self._work,
         )
-        memory = psutil.virtual_memory().total
         self.places = Places(
             Admission(
-                places=settings.limits.sessions or default_places(memory, settings.session.memory),
+                places=settings.limits.sessions or capacity(hardware, settings.session.memory).sessions,
                 per_repository=settings.limits.per_repository,
                 queue=settings.limits.queue,
             )
@@ -232,6 +261,7 @@ class Service:
         await self.router.prepare()
         step("Looking for what an earlier run left")
         self.keep_record()
+        await self.standbys.load()
         await self._take_over()
         step("Starting the control plane")
         await self._listen()
@@ -278,6 +308,7 @@ class Service:
             metrics=self._render_metrics,
             build_log=self.builds.log_path,
             builds=self.build_views,
+            desk=Desk(self.standbys, self.providers, self.settings.server.public_url, places=self.places.limit),
             builder_info=self._machinery.builder.info,
         )
         timeout = self.settings.server.shutdown_timeout
@@ -307,11 +338,19 @@ class Service:
 
     def _start_loops(self) -> None:
         self._sessions_tasks.start(self.sessions.run(), name="watch sessions")
-        self._sessions_tasks.start(self._keeper.run(), name="keeper")
+        self._sessions_tasks.start(self.keeper.run(), name="keeper")
+        self._sessions_tasks.start(self.hibernator.run(), name="hibernator")
+        self._sessions_tasks.start(self.standbys.run(), name="standbys")
         self.tasks.start(self._vitals.run(), name="vitals")
+
+    def _on_memory(self, sight: Sight) -> None:
+        """Let in what memory allows, whatever places are free."""
+        machine = sight.machine
+        self.places.allow(None if machine is None else startable(machine, self.settings.session.memory))
 
     def status(self) -> ServiceStatus:
         """Give a snapshot, from memory."""
+        machine = self.hibernator.sight.machine
         return ServiceStatus(
             sessions=self.places.taken,
             session_limit=self.places.limit,
@@ -321,7 +360,19 @@ class Service:
             draining=self.book.draining,
             started_at=self._vitals.started_at,
             checks=self._vitals.checks,
+            hibernated=len(self.hibernator.hibernated),
+            hibernation_off=self.hibernator.off_because,
+            memory=machine.memory if machine else 0,
+            memory_available=machine.available if machine else 0,
+            swap=machine.swap if machine else 0,
+            swap_free=machine.swap_free if machine else 0,
+            standbys=len(self.standbys.waiting()),
         )
+
+    def _crowd(self) -> Crowd:
+        places = self.places
+        starting = max(0, places.taken - len(self.sessions.settled()))
+        return Crowd(places.limit, places.taken, places.waiting, starting)
 
     def _render_metrics(self) -> bytes:
         self.metrics.set_dropped("history", self._history.dropped)
@@ -337,7 +388,7 @@ class Service:
 
     def session_views(self) -> list[SessionView]:
         """Give the sessions with their idleness, from memory."""
-        now, active, traffic = time.time(), self._keeper.last_active, self._keeper.traffic
+        now, active, traffic = time.time(), self.keeper.last_active, self.keeper.traffic
         return [
             SessionView(
                 session,
@@ -365,11 +416,17 @@ class Service:
         if end is End.LEAVE:
             return
         await self._work.close()
+        self.hibernator.close()
         if end is End.ALL:
+            await self.standbys.end()
             await self._end_sessions()
         if end is End.ALL or not self.took_over:
             await self.router.shutdown()
-        for close in (*(provider.close for provider in self.providers.values()), self.sessions.close):
+        for close in (
+            *(provider.close for provider in self.providers.values()),
+            self.sessions.close,
+            self.standbys.close,
+        ):
             await close()
         await self.router.close()
         await self._machinery.close()
@@ -395,6 +452,10 @@ class Operations:
     def stop(self, session_id: str) -> Awaitable[None]:
         """End a session."""
         return self._service.sessions.stop(session_id, "stopped by the operator", must_exist=True)
+
+    def extend(self, session_id: str, seconds: float) -> Awaitable[float]:
+        """Let a session stay longer."""
+        return self._service.keeper.extend(session_id, seconds)
 
     def shutdown(self) -> None:
         """Ask the service to end, with its sessions."""
@@ -425,7 +486,7 @@ async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step)
         step("Looking for a container engine")
         fake = settings.engine.kind == "fake"
         machinery = await (_fake_machinery() if fake else _real_machinery(settings, network, state))
-        service = Service(settings, machinery, network, state)
+        service = Service(settings, machinery, network, state, await asyncio.to_thread(read_hardware))
         end = End.ALL
 
         def leave() -> None:
