@@ -19,7 +19,6 @@ from binderlet.cli import (
     doctor,
     extend,
     launch,
-    lock,
     reserve,
     sessions,
     status,
@@ -45,7 +44,6 @@ app.command("up")(up.up)
 app.command("launch")(launch.launch)
 app.command("build")(build.build)
 app.command("reserve")(reserve.reserve)
-app.command("lock")(lock.lock)
 app.command("sessions")(sessions.sessions)
 app.command("stop")(stop.stop)
 app.command("extend")(extend.extend)
