@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from binderlet.builder.context import Context
+from binderlet.builder.context import Context, own_ignore_file
 
 
 def test_write(tmp_path: Path) -> None:
@@ -40,3 +40,15 @@ def test_dockerfile_of_any_bytes(tmp_path: Path) -> None:
     """A repository's own Dockerfile is written byte by byte."""
     Context(tmp_path, b"FROM x # \xe9\n".decode("utf-8", "surrogateescape")).write()
     assert (tmp_path / "Dockerfile").read_bytes() == b"FROM x # \xe9\n"
+
+
+def test_ignore_file_of_a_dockerfile(tmp_path: Path) -> None:
+    """It lies beside the Dockerfile; one that is a link out of the repository is none."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    assert own_ignore_file(checkout, "Dockerfile") is None
+    (checkout / "Dockerfile.dockerignore").write_text("data\n")
+    assert own_ignore_file(checkout, "Dockerfile") == "data\n"
+    (tmp_path / "outside").write_text("secret\n")
+    (checkout / "other.dockerignore").symlink_to(tmp_path / "outside")
+    assert own_ignore_file(checkout, "other") is None

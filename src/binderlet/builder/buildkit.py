@@ -22,10 +22,11 @@ from binderlet.builder.bytecode import Bytecode, BytecodeTarget
 from binderlet.builder.conda import recipe
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
-from binderlet.builder.context import Context
+from binderlet.builder.context import Context, own_ignore_file
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import diagnose, may_build_from_source
 from binderlet.builder.fallback import FallbackJob
+from binderlet.builder.group import limit_builds, limits_of
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
@@ -131,7 +132,6 @@ class BuildKitBuilder:
         self._locks = Locks(state / "locks", toolchain)
         self._conda = CondaSolver(settings, network, self._jobs, state / "conda", platform.machine())
         self.bytecode = Bytecode(toolchain, state / "bytecode")
-        """Compiles what builds put into the shared cache."""
         self._preparing = asyncio.Lock()
         self._base: BaseImage | None = None
         self._namespaces = Namespaces(state / "cache-namespace")
@@ -176,6 +176,7 @@ class BuildKitBuilder:
     async def _ready(self, log: BuildLog) -> BaseImage:
         async with self._preparing:
             await asyncio.to_thread(self._namespaces.load)
+            await asyncio.to_thread(limit_builds, limits_of(self._settings))
             # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
             self._base = await self._bases.ensure(log)
             return self._base
@@ -307,7 +308,7 @@ class BuildKitBuilder:
         job = job_key(work.request.image)
         text = found.content("Dockerfile").decode("utf-8", "surrogateescape")
         context = self._context(job, text)
-        ignored = await asyncio.to_thread(_own_ignore_file, work.request.checkout, work.plan.dockerfile)
+        ignored = await asyncio.to_thread(own_ignore_file, work.request.checkout, work.plan.dockerfile)
         command = BuildCommand(
             dockerfile=context.dockerfile_path,
             context=work.request.checkout.absolute(),
@@ -397,11 +398,3 @@ def _error(outcome: Outcome, plan: Plan, timeout: float) -> BinderletError:
     if outcome.reason == "exited":
         return diagnose(outcome.tail, plan, outcome.code)
     return BuildFailed("The build's process was ended from outside.", hint="Try again.")
-
-
-def _own_ignore_file(checkout: Path, dockerfile: str) -> str | None:
-    """Give the ignore file that belongs to a Dockerfile alone; None where the repository's own counts."""
-    path = (checkout / f"{dockerfile}.dockerignore").resolve()
-    if not path.is_relative_to(checkout.resolve()) or not path.is_file():
-        return None
-    return path.read_text(encoding="utf-8", errors="replace")

@@ -72,3 +72,11 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another disk
         shutil.copyfile(source, target)
+
+
+def own_ignore_file(checkout: Path, dockerfile: str) -> str | None:
+    """Give the ignore file that belongs to a Dockerfile alone; None where the repository's own counts."""
+    path = (checkout / f"{dockerfile}.dockerignore").resolve()
+    if not path.is_relative_to(checkout.resolve()) or not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8", errors="replace")

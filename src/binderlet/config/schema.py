@@ -233,6 +233,21 @@ class BuilderSettings(Section):
     memory: ByteSize = Field(
         4 * 1024**3, ge=128 * 1024**2, description="Memory limit of each build step, where the build tool can limit it."
     )
+    group_memory: ByteSize = Field(
+        0,
+        ge=0,
+        description="Memory limit of all build steps together, where Docker's BuildKit runs them and this process may "
+        "set it. 0: half of the machine's memory.",
+    )
+    group_processes: int = Field(
+        4096, ge=64, description="Processes and threads of all build steps together, under the same conditions."
+    )
+    group_weight: int = Field(
+        50,
+        ge=1,
+        le=10000,
+        description="What all build steps together get of the CPU beside 100 for each session, while both want it.",
+    )
     log_limit: ByteSize = Field(
         16 * 1024**2, ge=65536, description="Bytes of one build's log that are kept; the rest is counted and dropped."
     )
