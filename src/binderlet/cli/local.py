@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -75,10 +76,13 @@ class Local:
     async def checkout(self, source: Source) -> AsyncIterator[tuple[Commit, Path]]:
         """Fetch a repository into a folder that goes away again."""
         async with self._resolved(source) as (provider, commit):
-            with tempfile.TemporaryDirectory(prefix="binderlet-checkout-") as folder:
+            folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="binderlet-checkout-")
+            try:
                 files = Path(folder) / "files"
                 await provider.fetch(commit, files, lambda _line: None)
                 yield commit, files
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder)
 
     @asynccontextmanager
     async def _resolved(self, source: Source) -> AsyncIterator[tuple[Provider, Commit]]:
