@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,7 +26,9 @@ from binderlet.model import Route, Session, SessionSpec, SessionState
 from binderlet.router.inprocess import InProcessRouter
 from binderlet.sessions import book as book_module
 from binderlet.sessions.book import Sessions
+from binderlet.sessions.command import session_spec
 from binderlet.sessions.order import SessionOrder
+from binderlet.sessions.pool import Pool
 from binderlet.sessions.probe import Probe
 from binderlet.sessions.reconcile import Reconciled
 from binderlet.tasks import Tasks
@@ -113,6 +116,34 @@ async def test_a_started_session_answers_and_is_listed(house: House) -> None:
     assert await house.router.routes() == {session.id: session.address}
     assert house.engine.started[0].environment["BINDER_LAUNCH_HOST"] == "http://binder.test/"
     assert not await house.sessions.is_busy(session)
+
+
+class OneStandby:
+    """A pool with one session."""
+
+    def __init__(self, *standbys: Session) -> None:
+        self.standbys = list(standbys)
+        self.asked_for_room = 0
+
+    async def take(self, _order: SessionOrder) -> Session | None:
+        """Give it once."""
+        return self.standbys.pop() if self.standbys else None
+
+    async def make_room(self) -> None:
+        """Count."""
+        self.asked_for_room += 1
+
+
+async def test_a_launch_adopts_what_was_started_ahead(house: House) -> None:
+    """It is listed as running at once; the next launch starts its own, after standbys made room for it."""
+    standby = await house.engine.start(session_spec(ORDER, SETTINGS, now=1000.0, standby="key"))
+    pool = OneStandby(standby)
+    house.sessions._standbys = cast("Pool", pool)
+    assert await house.sessions.start(ORDER) == standby
+    assert house.sessions.settled() == {standby.id: standby}
+    assert pool.asked_for_room == 0
+    assert (await house.sessions.start(ORDER)).standby == ""
+    assert pool.asked_for_room == 1
 
 
 async def test_what_starts_is_listed_as_starting(house: House) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.config.schema import CullSettings, SessionSettings, Settings
+from binderlet.config.schema import CullSettings, SessionSettings, Settings, StandbySettings
 from binderlet.model import Limits
-from binderlet.sessions.command import FAST_LAUNCHER, jupyter_command, origin_options, session_spec
+from binderlet.sessions.command import FAST_LAUNCHER, jupyter_command, origin_options, session_spec, standby_key
 from binderlet.sessions.order import SessionOrder
 from support.values import COMMIT, IMAGE, SHA, SPEC
 
@@ -27,6 +27,37 @@ def test_a_session_has_all_that_an_engine_needs() -> None:
     assert (spec.repo_url, spec.created_at, spec.port) == (COMMIT.repo_url, 1000.0, 8888)
     assert spec.limits == Limits(memory=1024**3, cpus=0.5, pids=99)
     assert spec.token != session_spec(ORDER, settings, now=1000.0).token
+
+
+def test_a_standby_has_what_its_launch_will_want() -> None:
+    """Its key is that of launches that differ in nothing that matters; it waits longer before it ends itself."""
+    settings = Settings(cull=CullSettings(max_age=100), standby=StandbySettings(max_age=50))
+    key = standby_key(ORDER, settings)
+    spec = session_spec(ORDER, settings, now=1000.0, standby=key)
+    assert spec.standby == key
+    assert "--ServerApp.shutdown_no_activity_timeout=150" in spec.command
+    assert standby_key(replace(ORDER, launch_id="launch-2", client="192.0.2.1"), settings) == key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ORDER, host="http://other.test/"),
+        replace(ORDER, image_id="sha256:2"),
+        replace(ORDER, commit=replace(COMMIT, repo_url="https://github.test/owner/other")),
+        replace(ORDER, spec=replace(SPEC, spec="owner/repo/main")),
+    ],
+)
+def test_what_a_session_cannot_change_is_in_the_key(other: SessionOrder) -> None:
+    """A launch that differs in it adopts none."""
+    assert standby_key(other, Settings()) != standby_key(ORDER, Settings())
+
+
+def test_settings_and_environment_are_in_the_key() -> None:
+    """After they changed, older standbys are of no use."""
+    key = standby_key(ORDER, Settings())
+    assert standby_key(ORDER, Settings(session=SessionSettings(memory=1024**3))) != key
+    assert standby_key(ORDER, Settings(), {"https_proxy": "http://proxy"}) != key
 
 
 def test_the_environment_is_binderhubs() -> None:

@@ -146,4 +146,4 @@ def test_everything_comes_back_from_a_file(demands: Demands) -> None:
     assert [demand.score for demand in off.current(10)[0]] == [0], "popularity does not count where it is switched off"
     assert off.reservations == [replace(made, launched=2)]
     with pytest.raises((KeyError, TypeError)):
-        off.load({"popular": [], "reservations": [{"spec": {}}]})
+        off.load({"host": "", "popular": [], "reservations": [{"spec": {}}]})

@@ -414,6 +414,14 @@ async def test_reservations_are_met_and_counted(barracks: Barracks) -> None:
     assert [(one.launched, ready) for one, ready in barracks.pool.reserved()] == [(1, 1)]
 
 
+async def test_a_reservation_wakes_the_loop(barracks: Barracks) -> None:
+    """Also where nothing was launched before."""
+    barracks.tasks.start(barracks.pool.run(), name="standbys")
+    await asyncio.sleep(0.05)
+    await barracks.pool.reservations.add(SPEC, HOST, 1, 1000, 2000)
+    await eventually(lambda: len(barracks.pool.waiting()) == 1)
+
+
 async def test_the_loop_goes_on_whatever_happens(barracks: Barracks, monkeypatch: pytest.MonkeyPatch) -> None:
     """It sleeps while there is nothing to do, and outlives every fault."""
     faults: list[Exception] = [EngineUnavailable("away"), RuntimeError("broken")]

@@ -40,10 +40,12 @@ class Demands:
         self._key_of = key_of
         self._popular: dict[Target, _Popular] = {}
         self._reservations: dict[str, Reservation] = {}
+        self._last_host = ""
         self._prepared: dict[str, tuple[SessionOrder, str]] = {}
 
     def note(self, order: SessionOrder, now: float) -> None:
         """Count a launch."""
+        self._last_host = order.host
         target = (order.spec, order.host)
         plain = replace(order, launch_id="", client="")
         key = self._key_of(plain)
@@ -103,8 +105,7 @@ class Demands:
 
     def host_of(self, reservation: Reservation) -> str:
         """Give the URL that its visitors will come to: where none is known for sure, that of the last launch."""
-        latest = max(self._popular.values(), key=lambda popular: popular.at, default=None)
-        return reservation.host or (latest.order.host if latest else "")
+        return reservation.host or self._last_host
 
     def cancel(self, reservation_id: str) -> bool:
         """Drop a reservation; False where there is none of that id."""
@@ -133,6 +134,7 @@ class Demands:
     def as_json(self) -> dict[str, Any]:
         """Give all of it for a file."""
         return {
+            "host": self._last_host,
             "popular": [
                 {"order": asdict(popular.order), "score": popular.score, "at": popular.at}
                 for popular in self._popular.values()
@@ -147,6 +149,7 @@ class Demands:
             KeyError: something is missing.
             TypeError: something has the wrong form.
         """
+        self._last_host = str(kept["host"])
         for entry in kept["popular"] if self._settings.enabled else ():
             order = _order(entry["order"])
             popular = _Popular(order, self._key_of(order), float(entry["score"]), float(entry["at"]))

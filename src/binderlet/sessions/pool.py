@@ -96,7 +96,13 @@ class Pool:
         self._changed = asyncio.Event()
         self._last_start = -math.inf
         self.reservations = Reservations(
-            self._demands, settings.standby, tasks, prepare=prepare, file=state / "standby" / "demand.json", clock=clock
+            self._demands,
+            settings.standby,
+            tasks,
+            prepare=prepare,
+            file=state / "standby" / "demand.json",
+            wake=self._changed.set,
+            clock=clock,
         )
 
     def _key(self, order: SessionOrder) -> str:

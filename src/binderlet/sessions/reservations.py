@@ -32,7 +32,7 @@ Prepare = Callable[[RepoSpec, str], Awaitable[SessionOrder]]
 
 
 class Reservations:
-    """The runner of ``Demands``: what must be remembered goes into ``file``."""
+    """The runner of ``Demands``: what must be remembered goes into ``file``; ``wake`` is called for a new one."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Reservations:
         *,
         prepare: Prepare,
         file: Path,
+        wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._demands = demands
@@ -49,6 +50,7 @@ class Reservations:
         self._tasks = tasks
         self._prepare = prepare
         self._file = file
+        self._wake = wake
         self._clock = clock
         self._prepared_at: dict[str, float] = {}
         self._saved_at = -math.inf
@@ -67,6 +69,7 @@ class Reservations:
         """Keep sessions ready for an event; its image is built at once, in the background."""
         made = self._demands.reserve(spec, host, count, begins, ends)
         self._start_preparing(made)
+        self._wake()
         await self.save()
         return made
 
@@ -121,7 +124,8 @@ class Reservations:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"popular": [], "reservations": []}
+    nothing: dict[str, Any] = {"host": "", "popular": [], "reservations": []}
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else nothing
     return found
 
 
