@@ -103,7 +103,7 @@ def program(path: Path, script: Script) -> Iterator[ModuleType]:
     saved = {name: sys.modules.get(name) for name in ("rattler", "rattler.exceptions")}
     sys.modules.update({"rattler": library, "rattler.exceptions": exceptions})  # type: ignore[dict-item] # stand-ins
     try:
-        spec = importlib.util.spec_from_file_location(f"binderlet_test_{path.stem}", path)
+        spec = importlib.util.spec_from_file_location(f"binderlet.builder.conda.{path.stem}", path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

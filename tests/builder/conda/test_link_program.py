@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.builder.conda import link_program_path
+from binderlet.builder.conda.recipe import LINK_PROGRAM
 from support.fake_rattler import Script, program
 
 PACKAGE = {
@@ -39,7 +39,7 @@ def test_links(tmp_path: Path) -> None:
     """What was there is gone; the packages say where they come from; no script of theirs runs."""
     script = Script()
     folder, prefix, cache = given(tmp_path)
-    with program(link_program_path(), script) as loaded:
+    with program(LINK_PROGRAM, script) as loaded:
         loaded.link(folder, prefix, cache)
     assert [path.name for path in prefix.iterdir()] == ["conda-meta"]
     assert script.installed[0]["execute_link_scripts"] is False
@@ -51,7 +51,7 @@ def test_links(tmp_path: Path) -> None:
 
 def test_no_environment_yet(tmp_path: Path) -> None:
     """There need not be one."""
-    with program(link_program_path(), Script()) as loaded:
+    with program(LINK_PROGRAM, Script()) as loaded:
         loaded.clear(tmp_path / "nothing")
 
 
@@ -60,6 +60,6 @@ def test_leaves_without_ending_python(tmp_path: Path, monkeypatch: pytest.Monkey
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(sys, "argv", ["link", *map(str, given(tmp_path))])
-    with program(link_program_path(), Script()):
-        runpy.run_path(str(link_program_path()), run_name="__main__")
+    with program(LINK_PROGRAM, Script()):
+        runpy.run_path(str(LINK_PROGRAM), run_name="__main__")
     assert codes == [0]

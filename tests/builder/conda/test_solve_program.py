@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from binderlet.builder.conda import solve_program_path
+from binderlet.builder.conda.solver import SOLVE_PROGRAM
 from support.conda_channel import Served
 from support.fake_rattler import GatewayError, Record, Script, SolverError, program
 
@@ -31,7 +31,7 @@ def script() -> Script:
 @pytest.fixture
 def loaded(script: Script) -> Iterator[ModuleType]:
     """The program."""
-    with program(solve_program_path(), script) as module:
+    with program(SOLVE_PROGRAM, script) as module:
         yield module
 
 
@@ -221,6 +221,6 @@ def test_leaves_without_ending_python(script: Script, tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(sys, "argv", ["solve", str(request(tmp_path))])
     script.answers = [[]]
-    with program(solve_program_path(), script):
-        runpy.run_path(str(solve_program_path()), run_name="__main__")
+    with program(SOLVE_PROGRAM, script):
+        runpy.run_path(str(SOLVE_PROGRAM), run_name="__main__")
     assert codes == [0]

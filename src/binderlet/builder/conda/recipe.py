@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from binderlet.builder import render
-from binderlet.builder.conda import channels, link_program_path
+from binderlet.builder.conda import channels
 from binderlet.builder.conda.channels import Channel
 from binderlet.builder.conda.environment_file import NAME, EnvironmentFile
 from binderlet.builder.layout import PREFIX, UID, USER
 
+LINK_PROGRAM = Path(__file__).with_name("link_program.py")
+"""Runs inside builds."""
 RATTLER = "0.28.0"
 """The version of py-rattler that links inside the build."""
 CACHE = "/var/cache/binderlet-conda"
@@ -137,7 +139,7 @@ def layers(base: str, found: EnvironmentFile | None, solution: Solution | None, 
         steps=_steps(found, solution, cache_mounts=cache_mounts),
         texts={f"{FOLDER}/packages.json": solution.listing(), f"{FOLDER}/profile.sh": _profile(found)},
         links={f"{FOLDER}/{context_path(entry)}": Path(entry["archive"]) for entry in solution.packages}
-        | {f"{FOLDER}/link_program.py": link_program_path()},
+        | {f"{FOLDER}/link_program.py": LINK_PROGRAM},
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from binderlet.builder.conda import recipe, solve_program_path
+from binderlet.builder.conda import recipe
 from binderlet.builder.conda.channels import public
 from binderlet.builder.conda.environment_file import EnvironmentFile
 from binderlet.builder.conda.recipe import Question, Solution
@@ -22,6 +22,8 @@ from binderlet.config.units import format_duration
 from binderlet.errors import BadRepository, BinderletError, BuildFailed, BuildTimeout, RegistryUnreachable
 from binderlet.events.buildlog import BuildLog
 
+SOLVE_PROGRAM = Path(__file__).with_name("solve_program.py")
+"""Runs on this machine; to import it would be to load the solver, which crashes at times while Python ends."""
 MACHINES = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
 """conda's words for machines."""
 HINT = "Set network.conda_mirror to one that can be reached, or network.https_proxy and network.ca_bundle."
@@ -70,7 +72,7 @@ class CondaSolver:
         output = self._folder / "solved" / f"{key}.json"
         body = self._body(question, output, exclude_newer)
         request = self._jobs.path(key).absolute() / "request.json"
-        command = [sys.executable, "-I", str(solve_program_path()), str(request)]
+        command = [sys.executable, "-I", str(SOLVE_PROGRAM), str(request)]
 
         def spec(seconds: float) -> JobSpec:
             return JobSpec(command, self._environment(), log.path, self._settings.log_limit, seconds)
