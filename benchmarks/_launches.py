@@ -88,15 +88,27 @@ class Floor:
             (pair.partition("=")[2] for pair in self._environment if pair.startswith("JUPYTER_TOKEN=")), ""
         )
 
-    def run(self, number: int = 0) -> None:
-        """Start one container and return after the first 200 of ``/lab``."""
+    def run(self, number: int = 0, *, keep: bool = False) -> None:
+        """Start one container and return after the first 200 of ``/lab``; with ``keep`` it outlives its end."""
         name = f"{self._name}-{number}"
-        command = ["run", "-d", "--rm", "--name", name, "--network", self._network]
+        command = ["run", "-d", *([] if keep else ["--rm"]), "--name", name, "--network", self._network]
         command += ["--memory", str(self._limits["Memory"]), "--pids-limit", str(self._limits["PidsLimit"])]
         command += ["--cpus", str(self._limits["NanoCpus"] / 1e9)]
         for pair in self._environment:
             command += ["--env", pair]
         _docker(*command, self._image, *self._arguments)
+        self._await_page(name)
+
+    def stop(self, number: int = 0) -> None:
+        """End a container that is kept."""
+        _docker("stop", "-t", "0", f"{self._name}-{number}")
+
+    def start_again(self, number: int = 0) -> None:
+        """Start a container that was ended, and return after the first 200 of ``/lab``."""
+        _docker("start", f"{self._name}-{number}")
+        self._await_page(f"{self._name}-{number}")
+
+    def _await_page(self, name: str) -> None:
         address = _docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name).strip()
         await_page(f"http://{address}:8888{self._base}lab?token={self._token}")
 
