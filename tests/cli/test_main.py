@@ -121,3 +121,11 @@ def test_help_is_quick() -> None:
         assert done.returncode == 0, done.stderr
         assert "launch" in done.stdout
     assert min(spent) < 1.0  # 0.15 s where nothing else runs
+
+
+def test_help_is_whole(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the list of commands no sentence is cut off on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert command("--help", state=False) == 0
+    assert "stop-service" in command.out
+    assert "..." not in command.out

@@ -19,6 +19,7 @@ from binderlet.cli import (
     doctor,
     extend,
     launch,
+    lock,
     reserve,
     sessions,
     status,
@@ -42,16 +43,17 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("launch")(launch.launch)
-app.command("build")(build.build)
-app.command("reserve")(reserve.reserve)
+app.command("build", short_help="Build a repository's image, without a session.")(build.build)
+app.command("reserve", short_help="Keep sessions of a repository ready for an event.")(reserve.reserve)
+app.command("lock", short_help="Print the exact packages of a repository's image.")(lock.lock)
 app.command("sessions")(sessions.sessions)
 app.command("stop")(stop.stop)
-app.command("extend")(extend.extend)
-app.command("status")(status.status)
+app.command("extend", short_help="Let sessions stay for longer.")(extend.extend)
+app.command("status", short_help="Show how the running service is.")(status.status)
 app.command("stop-service")(stop_service.stop_service)
-app.command("doctor")(doctor.doctor)
+app.command("doctor", short_help="Check this machine, and say how to mend what is wrong.")(doctor.doctor)
 app.add_typer(config.app, name="config")
-app.add_typer(swap.app, name="swap")
+app.add_typer(swap.app, name="swap", short_help="Set up swap, so that quiet sessions need no memory.")
 app.command("version")(version.version)
 
 
