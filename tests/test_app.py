@@ -19,7 +19,7 @@ from binderlet.app import Handle, keep_secret, make_providers, serve, visitors_u
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import ServerSettings
-from binderlet.errors import AlreadyRunning, EngineUnavailable
+from binderlet.errors import AlreadyRunning, ConfigError, EngineUnavailable
 from binderlet.tasks import Tasks
 from support.gitserver import make_repository
 from support.service import free_port, git_spec
@@ -142,6 +142,41 @@ async def test_a_second_of_the_same_name_is_refused(tmp_path: Path) -> None:
     async with served(wanted):
         with pytest.raises(AlreadyRunning):
             await serve(wanted, lambda _: None, lambda _: None)
+
+
+async def test_a_start_that_fails_ends_only_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data path that an earlier control plane left goes on; one that the failed start began is ended."""
+    wanted = settings(tmp_path / "s")
+    url = visitors_url(wanted.server)
+
+    async def broken(_: object) -> None:
+        raise EngineUnavailable("Gone.")
+
+    async def fail_to_start() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(app.Service, "_listen", broken)
+            with pytest.raises(EngineUnavailable):
+                await serve(wanted, lambda _: None, lambda _: None)
+
+    async with aiohttp.ClientSession() as session:
+        await fail_to_start()
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(f"{url}health")
+        async with served(wanted) as handle:
+            handle.leave()
+            await asyncio.sleep(0.3)
+            await fail_to_start()
+            async with session.get(f"{url}health") as answer:
+                assert answer.status == 503
+        async with served(wanted), session.get(f"{url}health") as answer:
+            assert answer.status == 200
+
+
+async def test_a_state_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """It ends the start with a sentence that names the setting and the folder."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"paths\.state: .*/file/s cannot be written"):
+        await serve(settings(tmp_path / "file" / "s"), lambda _: None, lambda _: None)
 
 
 async def test_without_an_engine_the_start_says_so(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 HELLO = {"README.md": "Hello"}
-LINES = 12
+LINES = 14
 LONG_BUILD = f"""\
 #!/bin/sh
 cat /proc/sys/kernel/random/uuid > nonce.txt
@@ -101,8 +101,7 @@ def test_killed_during_a_launch(shared: Site) -> None:
     shared.service.start()
     again = come_back(shared, spec, story)
     assert again[-1]["phase"] == "ready", again
-    (container,) = set(shared.containers()) - before
-    assert again[-1]["url"].endswith(f"/user/{label(container, 'session')}/")
+    assert set(shared.containers()) - before == {container_of(shared, again[-1])}
     assert fetch(again[-1], "api/status")
     assert len(shared.service.sessions()) == len(shared.containers())
 
@@ -111,7 +110,7 @@ def test_killed_between_making_and_running_a_container(shared: Site) -> None:
     """A container that nobody will ever run is removed, and who comes back gets a session that runs."""
     spec = shared.spec("made", HELLO)
     ready = shared.service.ready(spec)
-    (container,) = [each for each in shared.containers() if f"/user/{label(each, 'session')}/" in ready["url"]]
+    container = container_of(shared, ready)
     before = set(shared.containers())
     shared.service.kill()
     labels = json.loads(run_docker("inspect", "-f", "{{json .Config.Labels}}", container))
@@ -171,11 +170,13 @@ async def test_left_by_signal(shared: Site) -> None:
         assert here.service.process.wait(30) == 0
         await echo("meanwhile")
         here.service.start()
+        built = come_back(here, long, building)
+        launched = come_back(here, slow, launching)
         await echo("after")
-        launched = come_back(here, slow, launching)[-1]
-        assert fetch(launched, "api/status")
-        assert len(set(here.containers()) - before) == 1
-        check_build(come_back(here, long, building))
+    check_build(built)
+    assert fetch(launched[-1], "api/status")
+    (container,) = set(here.containers()) - before - {container_of(here, built[-1])}
+    assert container == container_of(here, launched[-1])
 
 
 def test_the_history_is_damaged(shared: Site) -> None:
@@ -249,9 +250,10 @@ def test_a_start_that_fails_leaves_what_runs(shared: Site) -> None:
     assert fetch(ready, "api/status")
 
 
-def label(container: str, name: str) -> str:
-    """Read a container's label."""
-    return run_docker("inspect", "-f", f'{{{{index .Config.Labels "binderlet.{name}"}}}}', container).strip()
+def container_of(here: Site, ready: Event) -> str:
+    """Give the container of a launch's session."""
+    session = ready["url"].rstrip("/").rpartition("/")[2]
+    return run_docker("ps", "-q", "--filter", f"name={container_name(here.service.name, session)}").strip()
 
 
 def launches_on_record(path: Path) -> int:
