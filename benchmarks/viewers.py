@@ -27,6 +27,7 @@ from benchmarks._figure import Figure, say
 from binderlet import app
 from binderlet.api.ports import Services
 from binderlet.api.routes import create_app
+from binderlet.clients.memory import Hardware
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import PathSettings
@@ -89,7 +90,7 @@ async def serve(port: int, state: Path) -> None:
     """Serve the HTTP side."""
     settings = Settings(paths=PathSettings(state=state))
     machinery = replace(await app._fake_machinery(), images=EveryImage())  # noqa: SLF001 - the same as `engine.kind = "fake"`
-    service = app.Service(settings, machinery, NetworkEnvironment(), state)
+    service = app.Service(settings, machinery, NetworkEnvironment(), state, Hardware(24 * 1024**3, 2))
     service.keep_record()
     sessions = ReadySessions(service.places)
     parts = Parts(service.providers, machinery.images, service.builds, service.places, sessions, service.bus, settings)
