@@ -232,6 +232,21 @@ def test_the_status_page_keeps_itself_fresh(page: Page, live: Live) -> None:
     expect(page.locator("#verdict")).to_have_text("The service is stopping.")
 
 
+def test_the_status_page_shows_reservations(page: Page, live: Live) -> None:
+    """What is reserved, for when, and how it stands; nothing where nothing is."""
+    page.goto(f"{live.url}/status")
+    expect(page.locator("#standbys")).to_have_text("0")
+    expect(page.locator("#reserved")).to_be_hidden()
+    body = page.request.get(f"{live.url}/api/status").json()
+    kept = {"count": 60, "spec": "owner/repo/HEAD", "from": 1e9, "to": 1e9 + 60, "ready": 12, "launched": 3}
+    body["reservations"] = [kept | {"problem": ""}, kept | {"spec": "https%3A%2F%2Fgit.test%2Fr/x", "problem": "gone"}]
+    page.route("**/api/status", lambda route: route.fulfill(json=body))
+    page.reload()
+    expect(page.locator("#reservations li").first).to_contain_text("60 of owner/repo/HEAD")
+    expect(page.locator("#reservations li").first).to_contain_text("12 ready, 3 launched")
+    expect(page.locator("#reservations li.bad")).to_contain_text("60 of https://git.test/r/x")
+
+
 LINKS = [
     ("", "http://h/user/x/?token=t"),
     ("labpath=a/b.ipynb&urlpath=ignored", "http://h/user/x/lab/tree/a/b.ipynb?token=t"),

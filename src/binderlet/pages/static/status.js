@@ -21,13 +21,24 @@ function check(entry) {
   return item;
 }
 
+function reservation(entry) {
+  const when = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  return check({
+    service: `${entry.count} of ${entry.spec.replaceAll("%3A", ":").replaceAll("%2F", "/")}`,
+    ok: entry.problem === "",
+    message: `${when(entry.from)} to ${when(entry.to)}: ${entry.ready} ready, ${entry.launched} launched${entry.problem ? "; it cannot be prepared" : ""}`,
+  });
+}
+
 function show(status) {
-  for (const key of ["sessions", "launches_waiting", "builds_running", "builds_waiting"]) $(key).textContent = status[key];
+  for (const key of ["sessions", "standbys", "launches_waiting", "builds_running", "builds_waiting"]) $(key).textContent = status[key];
   $("session-limit").textContent = status.session_limit === null ? "" : ` of ${status.session_limit}`;
   const share = status.session_limit ? Math.min(100, Math.round((100 * status.sessions) / status.session_limit)) : 0;
   $("meter").setAttribute("aria-valuenow", share);
   $("meter").firstElementChild.style.width = `${share}%`;
   $("checks").replaceChildren(...status.checks.map(check));
+  $("reservations").replaceChildren(...status.reservations.map(reservation));
+  $("reserved").hidden = status.reservations.length === 0;
   $("uptime").textContent = age(status.uptime_seconds);
   say(status.ok, status.draining ? "The service is stopping." : status.ok ? "Everything is well." : "Something is not well.");
 }
