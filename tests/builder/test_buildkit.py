@@ -17,6 +17,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from binderlet.builder import buildkit
+from binderlet.builder.diagnose import FROM_SOURCE
 from binderlet.builder.job import Job, Outcome
 from binderlet.builder.keys import job_key
 from binderlet.builder.plan import Kind, Plan
@@ -183,7 +184,7 @@ async def test_impossible_requirement(workshop: Workshop) -> None:
     write(workshop, {"requirements.txt": "iniconfig==99\n"})
     with pytest.raises(BadRepository, match=r"requirements\.txt cannot be installed: .*no version of iniconfig==99"):
         await workshop.build()
-    assert buildkit.FROM_SOURCE in await workshop.read()
+    assert FROM_SOURCE in await workshop.read()
 
 
 @pytest.mark.timeout(60)  # it reaches for a package index
@@ -193,7 +194,7 @@ async def test_unreachable_index(workshop: Workshop) -> None:
     with pytest.raises(RegistryUnreachable, match=r"^index\.invalid cannot be reached") as caught:
         await workshop.build()
     assert "network.index_url" in caught.value.hint
-    assert buildkit.FROM_SOURCE not in await workshop.read()
+    assert FROM_SOURCE not in await workshop.read()
 
 
 async def test_failing_post_build(workshop: Workshop) -> None:

@@ -24,7 +24,7 @@ from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.context import Context, own_ignore_file
 from binderlet.builder.detect import Detected, detect
-from binderlet.builder.diagnose import diagnose, may_build_from_source
+from binderlet.builder.diagnose import FROM_SOURCE, diagnose, may_build_from_source
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.group import limit_builds, limits_of
 from binderlet.builder.job import JobSpec, Outcome
@@ -33,6 +33,7 @@ from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan, make_plan
+from binderlet.builder.remedy import advise
 from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.running import Jobs
 from binderlet.builder.toolchain import BuildCommand, Toolchain
@@ -44,10 +45,6 @@ from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
 ENVIRONMENT_IMAGE = "binderlet/env"
-FROM_SOURCE = (
-    "uv could not install these packages as ready-made wheels. Trying again with building from source allowed, "
-    "which takes longer..."
-)
 PLATFORM = f"linux/{platform.machine()}"
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
@@ -227,6 +224,8 @@ class BuildKitBuilder:
             if may_build_from_source(outcome.tail, error):
                 work.log.write(FROM_SOURCE)
                 outcome = await self._environment(work, base, key, solution, wheels_only=False)
+        if outcome.code != 0 and (advice := await advise(work.plan, work.request.checkout)):
+            work.log.write(advice)
         self._raise_unless_good(outcome, work)
         if outcome.lock:
             await self._locks.keep(key, outcome.lock)

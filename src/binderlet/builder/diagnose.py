@@ -54,6 +54,10 @@ DNS_HINT = (
     "Is this machine connected? Behind a proxy set network.http_proxy and network.https_proxy; with a package index"
     " or Debian mirror of your own set network.index_url or builder.base_mirror."
 )
+FROM_SOURCE = (
+    "uv could not install these packages as ready-made wheels. Trying again with building from source allowed, "
+    "which takes longer..."
+)
 CA_HINT = "Set network.ca_bundle to a file with the certificates that this network uses."
 
 

@@ -15,7 +15,7 @@ from binderlet.builder.pipenv import read_pipenv
 from binderlet.builder.project import read_project
 from binderlet.builder.requirements import Line
 from binderlet.builder.runtime import parse_runtime
-from binderlet.builder.text import decode
+from binderlet.builder.text import decode, read_toml
 from binderlet.errors import BadRepository
 
 APT_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9]+)?(=[A-Za-z0-9.+:~*-]+|/[a-z0-9-]+)?")
@@ -225,6 +225,8 @@ def _repo2docker_plan(found: Detected, pack: Pack, why: str = "") -> Plan:
     path = next((found.path(name) for name in WHY.get(pack, ()) if found.path(name)), "pyproject.toml")
     language = LANGUAGES.get(pack, "Python")
     reasons.append(f"{path}: this repository is built by repo2docker ({language}).")
+    if path.endswith(".toml"):
+        read_toml((found.files or {}).get(path, b""), path)
     _apt(found, reasons)
     for name in ("postBuild", "start"):
         _check_script(found, name, reasons)

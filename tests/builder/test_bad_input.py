@@ -1,0 +1,128 @@
+"""Repositories that are wrong: each is refused in words that name the file and, where there is one, the line."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from binderlet.builder.detect import detect
+from binderlet.builder.keys import environment_key
+from binderlet.builder.plan import Kind, Plan, make_plan
+from binderlet.errors import BadRepository, BuildFailed
+from support.workshop import Workshop
+
+MANY = 5000
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Write a repository's files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def planned(folder: Path, files: dict[str, str]) -> Plan:
+    """Plan a repository."""
+    write(folder, files)
+    return make_plan(detect(folder), "3.11")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("requirements.txt", "numpy\nnumpy=1.0\n", r"requirements\.txt, line 2: .*two equals signs"),
+        ("requirements.txt", "numpy\n\n-r\n", r"requirements\.txt, line 3: .*names no file"),
+        ("apt.txt", "curl\nvim && true\n", r"apt\.txt, line 2: '&&'"),
+        ("runtime.txt", "3.11\n", r"runtime\.txt, line 1: "),
+        ("environment.yml", "dependencies:\n  - numpy\n - pandas\n", r"environment\.yml, line 3"),
+        ("pyproject.toml", "[project]\nname = \n", r"pyproject\.toml, line 2, is not valid TOML"),
+        ("Project.toml", "[deps]\nCSV = \n", r"Project\.toml, line 2, is not valid TOML"),
+        ("Pipfile", "[packages]\nnumpy = \n", r"Pipfile, line 2, is not valid TOML"),
+        ("Pipfile.lock", '{\n "default": \n}', r"Pipfile\.lock, line 3"),
+        ("postBuild", "#!/bin/bash\r\n", r"postBuild, line 1: .*Windows line ends"),
+        ("start", "#!/bin/bash\r\n", r"start, line 1: .*Windows line ends"),
+    ],
+)
+def test_syntax_errors(tmp_path: Path, name: str, text: str, words: str) -> None:
+    """A file that cannot be read is named, with the line."""
+    (tmp_path / name).write_bytes(text.encode())
+    with pytest.raises(BadRepository, match=words):
+        make_plan(detect(tmp_path), "3.11")
+
+
+@pytest.mark.parametrize("files", [{}, {"analysis.ipynb": "{}", "data.csv": "1\n"}])
+def test_nothing_but_notebooks(tmp_path: Path, files: dict[str, str]) -> None:
+    """A repository without environment files gets the default, and the log says which."""
+    plan = planned(tmp_path, files)
+    assert plan.kind is Kind.PYTHON
+    assert "default Python environment" in plan.reasons[0]
+
+
+def test_very_many_requirements(tmp_path: Path) -> None:
+    """Thousands of requirements are planned and named at once."""
+    plan = planned(tmp_path, {"requirements.txt": "".join(f"package-{number}==1.0\n" for number in range(MANY))})
+    assert f"requirements.txt: {MANY} Python requirements." in plan.reasons
+    key = environment_key(base_id="b", platform="p", apt=(), requirements=plan.requirements, main="requirements.txt")
+    assert len(key) == 32
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_impossible_requirement_of_an_old_commit(workshop: Workshop) -> None:
+    """The resolver's words are the message, and the log offers the commit's own date."""
+
+    def commit() -> None:
+        write(workshop.checkout, {"requirements.txt": "iniconfig==99\n"})
+        variables = {"GIT_COMMITTER_DATE": "2020-02-03T12:00:00Z", "PATH": "/usr/bin:/bin"}
+        git = ["git", "-C", str(workshop.checkout), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+            subprocess.run([*git, *arguments], env=variables, check=True)
+
+    await asyncio.to_thread(commit)
+    with pytest.raises(BadRepository, match=r"requirements\.txt cannot be installed: .*iniconfig==99"):
+        await workshop.build()
+    text = await workshop.read()
+    assert f"write one line into runtime.txt: python-{workshop.bases.base.python}-2020-02-03" in text
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_package_that_needs_a_compiler(workshop: Workshop) -> None:
+    """A package whose building fails, here for want of a compiler, is named; its own words are in the log."""
+    setup = "from setuptools import Extension, setup\nsetup(ext_modules=[Extension('own', ['own.c'])])\n"
+    project = "[project]\nname='own'\nversion='1'\n[build-system]\nrequires=['setuptools']\n"
+    files = {"requirements.txt": "./own\n", "own/setup.py": setup, "own/pyproject.toml": project, "own/own.c": ""}
+    await asyncio.to_thread(write, workshop.checkout, files)
+    with pytest.raises(BuildFailed, match="building the package own failed"):
+        await workshop.build()
+    assert "gcc" in await workshop.read() or "cc" in await workshop.read()
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("#!/bin/bash\nread -p 'Continue? ' answer || { echo nobody answers; exit 3; }\n", "nobody answers"),
+        ("#!/bin/bash\necho hello > /dev/tcp/127.0.0.1/9\n", "Connection refused"),
+    ],
+)
+async def test_post_build_that_asks(workshop: Workshop, script: str, words: str) -> None:
+    """A script that asks a person or a server that is not there fails with its own words, and does not hang."""
+    await asyncio.to_thread(write, workshop.checkout, {"postBuild": script})
+    with pytest.raises(BuildFailed):
+        await workshop.build()
+    assert words in await workshop.read()
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_dockerfile_without_user(workshop: Workshop) -> None:
+    """A Dockerfile that stays root is built; sessions are jovyan all the same, whatever an image says."""
+    name = workshop.bases.base.name
+    await asyncio.to_thread(write, workshop.checkout, {"Dockerfile": f"FROM {name}\nUSER root\nRUN id -u > /who\n"})
+    image = await workshop.build()
+    assert (await workshop.run(image, "cat", "/who")).strip() == "0"
