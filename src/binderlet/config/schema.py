@@ -209,9 +209,7 @@ class StandbySettings(Section):
 class LimitSettings(Section):
     """How many sessions may run."""
 
-    sessions: int = Field(
-        0, ge=0, description="Sessions at once. 0: what fits this machine's memory at an eighth of session.memory each."
-    )
+    sessions: int = Field(0, ge=0, description="Sessions at once. 0: what this machine's memory, swap and cores hold.")
     per_repository: int = Field(100, ge=0, description="Sessions at once of one repository. 0: no limit.")
     queue: int = Field(200, ge=0, description="Launches that may wait for a place; more are refused.")
     queue_timeout: Duration = Field(
@@ -266,6 +264,12 @@ class BuilderSettings(Section):
     )
     base_image: str = Field(
         "", description="Image to build on instead of the one binderlet makes; must have the same layout."
+    )
+    base_max_age: Duration = Field(
+        14 * 86400.0,
+        ge=0,
+        description="Age at which the base image is made anew in the background, for Debian's security updates; "
+        "sessions and environments on the old one go on. 0: never.",
     )
     base_suite: str = Field("bookworm", description="Debian release of the base image: bookworm or trixie.")
     base_mirror: str = Field(
