@@ -82,8 +82,9 @@ def test_level(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_foreign_loggers(capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines of uvicorn and aiohttp take the same way, and their access logs are left out."""
+    """Lines of uvicorn and aiohttp take the same way, whatever was set before, and their access logs are left out."""
     logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler(io.StringIO()))
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     configure_logs(LogSettings())
     logging.getLogger("uvicorn.error").info("Started server process [%d]", 7)
     logging.getLogger("uvicorn.access").info("GET /")

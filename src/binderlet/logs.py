@@ -20,7 +20,7 @@ from binderlet.config.schema import LogSettings
 
 SECRET_KEY = re.compile(r"token|secret|passw|authorization|cookie", re.IGNORECASE)
 ROUTED = ("uvicorn", "uvicorn.error", "uvicorn.access")
-"""Loggers that bring handlers of their own, which are taken away."""
+"""Loggers that bring handlers and levels of their own, which are taken away."""
 QUIET = ("aiohttp.access", "asyncio", "uvicorn.access")
 """Loggers that say nothing of use below a warning."""
 
@@ -72,6 +72,7 @@ def configure_logs(settings: LogSettings, *, secrets: Iterable[str] = ()) -> Non
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+        logger.setLevel(logging.NOTSET)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(

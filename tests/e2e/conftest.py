@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 
-from binderlet.config.schema import Settings
 from support.gitserver import Files, GitServer
 from support.service import Forge, LiveService, Serve, git_spec, remove_images
 from support.visit import Visit
@@ -33,10 +32,9 @@ def serve(forge: Forge) -> Serve:
         # Not in pytest's folder: the paths of unix sockets must be short.
         with tempfile.TemporaryDirectory(prefix="bl-") as folder:
             service = LiveService(Path(folder) / "s", name=name)
-            service.set(builder__image_prefix=f"{name}/i-", providers__gh__base_url=forge.server.base)
-            if "standby" in Settings.model_fields:
-                service.set(standby__enabled=False)  # the tests count sessions
-            service.set(**settings)
+            # No standbys: the tests count sessions.
+            service.set(standby__enabled=False, builder__image_prefix=f"{name}/i-")
+            service.set(providers__gh__base_url=forge.server.base, **settings)
             try:
                 with service:
                     yield service

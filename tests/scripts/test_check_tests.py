@@ -23,18 +23,17 @@ def check() -> ModuleType:
 
 
 def tree(root: Path, *files: str) -> None:
-    """Make empty files."""
+    """Make files with a function each."""
     for name in files:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_text("def f(): ...\n")
 
 
 def test_complete_tree(check: ModuleType, tmp_path: Path) -> None:
     """Same place, same name; ports have a contract, and packages that only say something need nothing."""
-    tree(
-        tmp_path, "src/binderlet/a/b.py", "src/binderlet/a/base.py", "src/binderlet/a/__init__.py", "src/binderlet/c.py"
-    )
+    tree(tmp_path, "src/binderlet/a/b.py", "src/binderlet/a/base.py", "src/binderlet/c.py")
+    (tmp_path / "src/binderlet/a/__init__.py").write_text('"""Doc."""\n')
     tree(tmp_path, "tests/a/test_b.py", "tests/a/test_contract.py", "tests/test_c.py")
     assert check.problems(tmp_path, {}, 0) == []
 
