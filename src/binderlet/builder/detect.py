@@ -39,7 +39,7 @@ CONDA_COMMAND = re.compile(
     rb"(?:activate|config|create|env|info|init|install|list|remove|run|shell|update)\b",
     re.MULTILINE,
 )
-IGNORE = (".dockerignore", ".containerignore")
+IGNORE = (".dockerignore", ".containerignore", ".binderignore")
 LARGEST = 1024**2
 """Bytes of a configuration file; larger ones are a mistake."""
 FIRST_LINE = 256
@@ -64,7 +64,7 @@ class Detected:
     calls_conda: tuple[str, ...] = ()
     """Paths of scripts that run conda or one of its kind."""
     ignore: str = ""
-    """What ``.dockerignore`` and ``.containerignore`` say."""
+    """What ``.dockerignore``, ``.containerignore`` and ``.binderignore`` say."""
 
     def path(self, name: str) -> str:
         """Give the path of a configuration file, or empty where it is absent."""
@@ -100,9 +100,9 @@ def detect(checkout: Path) -> Detected:
             calls_conda += [path] if CONDA_COMMAND.search(content) else []
             if os.access(checkout / path, os.X_OK):
                 executable.add(path)
-    if f"{prefix}Dockerfile" not in files:
-        _add_included(reader, prefix + "requirements.txt", files)
     conda = _conda(reader, prefix, files)
+    if f"{prefix}Dockerfile" not in files and conda is None:
+        _add_included(reader, prefix + "requirements.txt", files)
     return Detected(
         folder=folder,
         files=files,
