@@ -11,7 +11,7 @@ import pytest
 from binderlet.builder.detect import detect
 from binderlet.builder.keys import environment_key
 from binderlet.builder.plan import Kind, Plan, make_plan
-from binderlet.errors import BadRepository, BuildFailed
+from binderlet.errors import BadRepository, BuildFailed, RegistryUnreachable
 from support.workshop import Workshop
 
 MANY = 5000
@@ -126,3 +126,24 @@ async def test_dockerfile_without_user(workshop: Workshop) -> None:
     await asyncio.to_thread(write, workshop.checkout, {"Dockerfile": f"FROM {name}\nUSER root\nRUN id -u > /who\n"})
     image = await workshop.build()
     assert (await workshop.run(image, "cat", "/who")).strip() == "0"
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_dockerfile_on_an_image_with_onbuild(workshop: Workshop) -> None:
+    """What an image wants done in those built on it is done."""
+    name = workshop.bases.base.name
+    await asyncio.to_thread(write, workshop.checkout, {"Dockerfile": f"FROM {name}\nONBUILD RUN echo on > /tmp/on\n"})
+    first = await workshop.build()
+    await asyncio.to_thread(write, workshop.checkout, {"Dockerfile": f"FROM {first.name}\n"})
+    second = await workshop.build(workshop.log("second"))
+    assert (await workshop.run(second, "cat", "/tmp/on")).strip() == "on"  # noqa: S108 - in the image
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_dockerfile_on_a_missing_image(workshop: Workshop) -> None:
+    """An image that cannot be had is named, with its registry."""
+    await asyncio.to_thread(write, workshop.checkout, {"Dockerfile": "FROM 127.0.0.1:9/none/such:1\n"})
+    with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1:9"):
+        await workshop.build()
