@@ -129,7 +129,7 @@ def test_launches_take_the_places_of_standbys() -> None:
     assert story.until_quiet(*demands) == {"a": 3, "b": 1}
     story.crowd = Crowd(40, taken=37)
     assert story.look(*demands).end == {"s1": STALE}
-    story.crowd = Crowd(40, taken=38, waiting=1)
+    story.crowd = Crowd(40, taken=39)
     assert list(story.look(*demands).end.values()) == [STALE, STALE]
     story.crowd = Crowd(40, taken=40)
     story.look(*demands)
@@ -144,6 +144,14 @@ def test_short_memory_ends_standbys_one_a_look() -> None:
     story.machine = replace(ROOMY, memory_free=2 * GB)
     ends = [story.look(*demands).end for _ in range(5)]
     assert ends == [{"s4": NO_ROOM}, {"s1": NO_ROOM}, {"s2": NO_ROOM}, {"s3": NO_ROOM}, {}]
+
+
+def test_while_a_launch_waits_standbys_go() -> None:
+    """It may wait for memory rather than for a place."""
+    story = Story()
+    story.until_quiet(Demand("a", 1000), Demand("b", 1))
+    story.crowd = Crowd(40, taken=5, waiting=1)
+    assert story.look(Demand("a", 1000), Demand("b", 1)).end == {"s4": NO_ROOM}
 
 
 def test_old_ones_are_replaced() -> None:

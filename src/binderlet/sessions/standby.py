@@ -1,7 +1,7 @@
 """How many sessions are started ahead, of which images, and which of them end. Pure: counts and the time come in.
 
 Rule 1: real sessions come first. Standbys only have places that no launch holds or waits for, none is started while
-a launch starts its session, and where memory or swap gets short they are the first to go.
+a launch starts its session, and where a launch waits or memory or swap gets short they are the first to go.
 Rule 2: reservations come before popularity, and only they may take more than ``standby.share``.
 Rule 3: an image has as many standbys as launches are to be expected within ``standby.cover``; at least one as long as
 its launches, each counting half after ``standby.half_life``, add up to half a launch.
@@ -115,7 +115,7 @@ def plan(
     end = surplus(spares, wanted, settings, now)
     left = [spare for spare in spares if spare.session_id not in end]
     over = len(left) - crowd.room
-    if machine.is_pressed(settings.floor):
+    if crowd.waiting or machine.is_pressed(settings.floor):
         over = max(over, 1)  # one a look: memory comes back with each
     end |= {spare.session_id: NO_ROOM for spare in first_to_go(left, demands)[: max(0, over)]}
     left = [spare for spare in left if spare.session_id not in end]
