@@ -19,8 +19,11 @@ SPARE_FILES = 200
 MAX_THREADS = 4
 """A core carries about 20,000 small requests a second; more threads only cost memory."""
 
-POLLS = "^/user/[^/]+/api(/(kernels|sessions|terminals|status|kernelspecs))?/?$"
-"""What JupyterLab asks for on its own, tab open, nobody there."""
+POLLS = (
+    "^/user/[^/]+/(api(/(kernels|sessions|terminals|status|kernelspecs|me|metrics/v1))?"
+    "|lab/api/workspaces|lsp/status|metrics)/?$"
+)
+"""What JupyterLab and its usual extensions ask for on their own, tab open, nobody there; from recorded traffic."""
 LISTINGS = "^/user/[^/]+/api/contents(/.*)?$"
 """The file browser's refresh, every ten seconds; opening a file has a ``type`` parameter."""
 
