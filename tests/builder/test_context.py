@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
 
 from binderlet.builder.context import Context, own_ignore_file
 
@@ -52,3 +56,18 @@ def test_ignore_file_of_a_dockerfile(tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("secret\n")
     (checkout / "other.dockerignore").symlink_to(tmp_path / "outside")
     assert own_ignore_file(checkout, "other") is None
+
+
+def test_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files from elsewhere are linked, or copied where they are on another disk, and never written to."""
+    source = tmp_path / "source"
+    source.write_text("x")
+    context = Context(tmp_path / "job", "FROM x\n", texts={"a/b": "text"}, links={"c/d": source})
+    context.write()
+    context.write()
+    assert (context.root / "a/b").read_text() == "text"
+    assert (context.root / "c/d").samefile(source)
+    monkeypatch.setattr(os, "link", Mock(side_effect=OSError))
+    context.write()
+    assert (context.root / "c/d").read_text() == source.read_text() == "x"
+    assert not (context.root / "c/d").samefile(source)

@@ -164,3 +164,40 @@ def test_ignore_files(tmp_path: Path) -> None:
     """Both ignore files count, where the configuration is."""
     write(tmp_path, {"binder/.dockerignore": "data\n", "binder/.containerignore": "*.bin\n", ".dockerignore": "src"})
     assert detect(tmp_path).ignore == "data\n\n*.bin"
+
+
+def test_conda(tmp_path: Path) -> None:
+    """environment.yml is read with what its pip section includes; requirements.txt is not even looked into."""
+    write(
+        tmp_path,
+        {
+            "environment.yml": "dependencies: [toy, {pip: [-r more.txt]}]\n",
+            "environment.yaml": "not: [read\n",
+            "more.txt": "numpy\n",
+            "requirements.txt": "no such thing",
+        },
+    )
+    found = detect(tmp_path)
+    assert found.conda is not None
+    assert found.conda.specs == ("toy",)
+    assert found.files is not None
+    assert found.files["environment.yml (pip)"] == b"-r more.txt\n"
+    assert found.files["more.txt"] == b"numpy\n"
+    (tmp_path / "Dockerfile").write_text("FROM x")
+    assert detect(tmp_path).conda is None
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("#!/bin/bash\nset -e; conda install -y numpy\n", True),
+        ("mamba  env update\n", True),
+        ("# conda install numpy\n", False),
+        ("echo miniconda-installer\n", False),
+        ("pip install conda-pack\n", False),
+        ("x" * 5000 + "\nmicromamba install x\n", True),
+    ],
+)
+def test_scripts_that_run_conda(tmp_path: Path, text: str, *, calls: bool) -> None:
+    """A script that runs conda is found, wherever in it that is."""
+    assert bool(detect(write(tmp_path, {"postBuild": text})).calls_conda) is calls

@@ -78,3 +78,17 @@ def test_options_of_the_installer() -> None:
     day = ("--exclude-newer", "2024-01-01T23:59:59Z")
     assert key(options=day) != key()
     assert key(options=day, requirements={}) == key(requirements={})
+
+
+def test_comments() -> None:
+    """Comments and blank lines do not count, but where lines are joined everything does."""
+    assert key(requirements={"requirements.txt": "# why\nnumpy\n\n", "dev.txt": "scipy"}) == key()
+    joined = {"requirements.txt": "numpy \\\n  >=1\n"}
+    assert key(requirements=joined) != key(requirements={"requirements.txt": "# why\nnumpy \\\n  >=1\n"})
+
+
+def test_options_and_conda() -> None:
+    """What the installer is told counts where there is something to install; so do conda's packages."""
+    assert key(options=("--pre",)) != key()
+    assert key(options=("--pre",), requirements={}) == key(requirements={})
+    assert key(conda=["numpy"]) != key()

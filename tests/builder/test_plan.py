@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from binderlet.builder.conda.environment_file import read
 from binderlet.builder.detect import Detected
 from binderlet.builder.plan import Kind, Plan, make_plan
 from binderlet.errors import BadRepository
@@ -264,3 +265,47 @@ def test_windows_line_ends(name: str) -> None:
     """A script that Windows saved cannot run, and the message says why."""
     with pytest.raises(BadRepository, match=f"{name}, line 1: .*Windows line ends"):
         plan({name: "#!/bin/bash\r\necho\r\n"})
+
+
+def conda_plan(text: str, files: dict[str, str | bytes] | None = None, **more: object) -> Plan:
+    """Plan a repository with an environment.yml."""
+    found = read(text.encode(), "environment.yml")
+    pip: dict[str, str | bytes] = {found.pip_path: found.pip} if found.pip else {}
+    return plan({"environment.yml": text, **pip, **(files or {})}, conda=found, **more)
+
+
+def test_conda() -> None:
+    """The packages of conda are the environment, pip's come on top; other files for packages are left out."""
+    made = conda_plan(
+        "dependencies: [python=3.12, toy, {pip: [numpy, -e .]}]",
+        {"requirements.txt": "x\n", "apt.txt": "git\n", "runtime.txt": "python-3.11", "postBuild": "#!/bin/sh\n"},
+    )
+    assert made.conda is not None
+    assert (made.kind, made.python, made.apt, made.local) == (Kind.PYTHON, "3.12", ("git",), ("-e", "."))
+    assert (made.requirements_file, made.requirements) == (
+        "environment.yml (pip)",
+        {"environment.yml (pip)": "numpy\n"},
+    )
+    assert "environment.yml: 2 conda packages." in made.reasons
+    assert "requirements.txt is left out beside environment.yml." in made.reasons
+    assert "runtime.txt is left out beside environment.yml." in made.reasons
+
+
+def test_conda_that_needs_none() -> None:
+    """A file that asks for nothing but Python and pip is built on the base image's Python."""
+    made = conda_plan("dependencies: [python=3.11, pip]")
+    assert (made.conda, made.python, made.requirements_file) == (None, "3.11", "")
+
+
+def test_conda_beyond_us() -> None:
+    """What only conda itself can do is left to repo2docker, with the reason."""
+    made = conda_plan("channels: ['file:///srv/c']")
+    assert made.kind is Kind.REPO2DOCKER
+    assert made.fallback_reason == "environment.yml asks for the channel 'file:///srv/c'"
+    assert "environment.yml asks for the channel 'file:///srv/c', which is left to repo2docker." in made.reasons
+
+
+def test_scripts_that_run_conda() -> None:
+    """Our images have no conda; repo2docker's have."""
+    made = plan({"requirements.txt": "numpy\n", "postBuild": ""}, calls_conda=("postBuild",))
+    assert (made.kind, made.fallback_reason) == (Kind.REPO2DOCKER, "postBuild runs conda")

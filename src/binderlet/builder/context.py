@@ -68,6 +68,7 @@ class Context:
 
 
 def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)  # never written through: it may be the source itself
     try:
         os.link(source, target)
     except OSError:  # another disk
