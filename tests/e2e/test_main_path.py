@@ -74,11 +74,11 @@ def test_debian_packages(launch: Launch) -> None:
 
 
 def test_runtime(launch: Launch, service: LiveService, forge: Forge) -> None:
-    """``binder/runtime.txt`` may ask for the Python that is here; another one is refused with a sentence."""
+    """``binder/runtime.txt`` may ask for the Python that is here; what cannot be understood is refused."""
     session = launch({"binder/runtime.txt": "python-3.11\n", "a.txt": ""})
     session.get("lab")
     assert {"a.txt", "binder"} <= session.files()
-    _, url = forge.repository({"runtime.txt": "python-2.7\n"})
+    _, url = forge.repository({"runtime.txt": "python\n"})
     *_, last = service.launch(git_spec(url))
     assert last["phase"] == "failed"
     assert "runtime.txt" in last["message"]
