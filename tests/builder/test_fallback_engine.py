@@ -57,6 +57,7 @@ def recorded(workshop: Workshop, folder: Path, settings: BuilderSettings | None 
         settings or BuilderSettings(), tools, TinyBases(TinyBase("base", "sha256:0")), store, folder / "state"
     )
     builder._network = NOWHERE
+    builder._repo2docker._network = NOWHERE.clone_environment()
     return replace(workshop, builder=builder)
 
 

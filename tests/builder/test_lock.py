@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from binderlet.builder.conda.environment_file import EnvironmentFile
-from binderlet.builder.lock import LABEL_BYTES, chosen_plan, facts, label, read, requirements
+from binderlet.builder.lock import LABEL_BYTES, chosen_plan, facts, label, read, requirements, shorten
 from binderlet.builder.plan import Kind, Plan
 from binderlet.errors import BadRepository
 
@@ -54,6 +54,12 @@ def test_no_lock(text: str) -> None:
     """What is no lock is refused."""
     with pytest.raises(BadRepository, match=r"file\.json is not a lock"):
         read(text, "file.json")
+
+
+def test_shorten() -> None:
+    """The short form has versions and addresses, and no hashes."""
+    packages = ["numpy==2.0", "toolz==1.0", "git+https://example.org/own@1234"]
+    assert json.loads(shorten(json.dumps(BODY))) == BODY | {"python_packages": packages}
 
 
 def test_read() -> None:
