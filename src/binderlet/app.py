@@ -28,6 +28,7 @@ from binderlet.builder.base import Builder
 from binderlet.builder.base_image import BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.fake import FakeBuilder
+from binderlet.builder.renewal import Renewal
 from binderlet.builder.toolchain import choose_toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.clients.memory import Hardware, read_hardware
@@ -97,9 +98,12 @@ async def _real_machinery(settings: Settings, network: NetworkEnvironment, state
         base = BaseImages(docker, settings.builder, network, toolchain, state / "base")
         builder = BuildKitBuilder(settings.builder, network, toolchain=toolchain, base=base, images=images, state=state)
         await images.watch()
+        renewal = Renewal(base, state / "base" / "renewal-log", max_age=settings.builder.base_max_age)
+        renewal.start()
         undo.pop_all()
 
     async def close() -> None:
+        await renewal.close()
         await images.close()
         await builder.close()
 

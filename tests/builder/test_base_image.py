@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from aiodocker.exceptions import DockerError
@@ -37,12 +38,21 @@ class Images:
 
     folder: Path
     is_down: bool = False
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    in_use: set[str] = field(default_factory=set)
+    removed: list[str] = field(default_factory=list)
 
-    async def call(self, method: str, path: str) -> dict[str, Any]:
-        """Inspect an image."""
+    async def call(self, method: str, path: str) -> Any:  # noqa: ANN401 - the engine's JSON
+        """Inspect, list or remove images."""
         if self.is_down:
             raise OSError("no such socket")
-        assert method == "GET"
+        if path == "images/json":
+            return self.listed
+        if method == "DELETE":
+            if path in self.in_use:
+                raise DockerError(409, "conflict: in use")
+            self.removed.append(path.removeprefix("images/"))
+            return None
         name = path.removeprefix("images/").removesuffix("/json")
         text = await asyncio.to_thread(read_text, self.file(name))
         if text is None:
@@ -335,3 +345,59 @@ async def test_an_engine_that_is_down_is_not_a_missing_image(bench: Workbench) -
     with pytest.raises(EngineUnavailable):
         await bench.bases().ensure(bench.log)
     assert bench.calls == []
+
+
+async def test_is_made_anew(bench: Workbench) -> None:
+    """Debian's packages are brought together again, and the new image takes the old one's name at the end."""
+    bases = bench.bases()
+    made = await bases.ensure(bench.log)
+    before = len(bench.calls)
+    assert (await bases.renew(bench.log)).name == made.name
+    anew = [call.split()[0] for call in bench.calls[before:]]
+    assert sorted(anew) == ["build", "import", "mmdebstrap", "tag"]
+    (bench.images.folder / "mine").write_text("binderlet.python=3.12\n")
+    assert (await bench.bases(base_image="mine").renew(bench.log)).python == "3.12"
+
+
+def listed(number: int, names: list[str] | None, **labels: str) -> dict[str, Any]:
+    """Give an entry of the engine's list."""
+    marked = {f"binderlet.{name}": value for name, value in labels.items()} or None
+    return {"Id": f"sha256:{number}", "RepoTags": names, "Created": number, "Size": 5, "Labels": marked}
+
+
+async def test_what_is_kept_and_removed(bench: Workbench) -> None:
+    """Old base images go, but for one a container is made from; environments and others' images are none of these."""
+    bases = bench.bases()
+    current = (await bases.ensure(bench.log)).name
+    bench.images.listed = [
+        listed(1, ["base:old"], python="3.11", base="old"),
+        listed(2, ["<none>:<none>"], python="3.11", base="older"),
+        listed(3, None, python="3.11", base="used"),
+        listed(4, [current], python="3.11", base="x"),
+        listed(5, ["base-system:old"]),
+        listed(6, ["<none>:<none>"], python="3.11", base="x", image="environment"),
+        listed(7, ["<none>:<none>"]),
+        listed(8, ["others:1"]),
+    ]
+    bench.images.in_use = {"images/sha256%3A3"}
+    kept = await bases.kept()
+    assert [(base.name, base.is_current) for base in kept] == [
+        (current, True),
+        ("base-system:old", False),
+        ("", False),
+        ("", False),
+        ("base:old", False),
+    ]
+    assert [base.id for base in await bases.prune()] == ["sha256:5", "sha256:2", "sha256:1"]
+    assert bench.images.removed == ["base-system%3Aold", "sha256%3A2", "base%3Aold"]
+
+
+async def test_an_engine_that_goes_away(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an engine nothing can be removed, and that is said."""
+    bases = bench.bases()
+    bench.images.listed = [listed(1, ["base:old"], python="3.11", base="old")]
+    kept = await bases.kept()
+    monkeypatch.setattr(bases, "kept", AsyncMock(return_value=kept))
+    bench.images.is_down = True
+    with pytest.raises(EngineUnavailable):
+        await bases.prune()

@@ -13,10 +13,11 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from binderlet.builder import base_recipe, diagnose
 from binderlet.builder.base_recipe import NETWORK_SECRET, Recipe
@@ -26,11 +27,22 @@ from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.clients.docker import DockerClient, engine_errors
 from binderlet.config.network import NetworkEnvironment, read_text
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BuildFailed, BuildTimeout, ConfigError, ImageMissing, MissingProgram, RegistryUnreachable
+from binderlet.errors import (
+    BinderletError,
+    BuildFailed,
+    BuildTimeout,
+    ConfigError,
+    EngineUnavailable,
+    ImageMissing,
+    MissingProgram,
+    RegistryUnreachable,
+)
 from binderlet.events.buildlog import BuildLog
 
 PYTHON_LABEL = "binderlet.python"
 VERSION_LABEL = "binderlet.base"
+IMAGE_LABEL = "binderlet.image"
+"""What kind of image one is that is built on a base image."""
 NO_ARCHIVE = re.compile(
     r"(?i)does not have a release file|failed to fetch|\b50[234] +(?:bad gateway|service|gateway)"
     # It is pinned to a version that exists: pip says this after it could not ask, too.
@@ -51,6 +63,20 @@ class BaseImage:
     """Its Python, such as ``3.11``."""
     version: str
     """The key of its recipe; the image's id where the operator chose another image."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBase:
+    """A base image that is here, or the Debian part of one."""
+
+    name: str
+    """``repository:tag``; empty for one that has been replaced."""
+    id: str
+    made_at: float
+    """Seconds since the epoch."""
+    size: int
+    """Bytes."""
+    is_current: bool
 
 
 class BaseImages:
@@ -96,6 +122,51 @@ class BaseImages:
         async with self._making:
             return await self._find(name) or await self._make(made, name, log)
 
+    async def renew(self, log: BuildLog) -> BaseImage:
+        """Make the base image anew, with Debian's packages of today; the old one is used until the new one is ready.
+
+        Environments on the old one keep working; their layers go when the last of them is removed.
+
+        Raises:
+            BinderletError: as ``ensure``; the old base image stays.
+        """
+        if self._settings.base_image:
+            return await self._chosen(self._settings.base_image)
+        made = await asyncio.to_thread(self._recipe)
+        async with self._making:
+            return await self._make(made, f"{self._repository}:{made.base_key}", log, anew=True)
+
+    async def kept(self) -> list[KeptBase]:
+        """Give the base images that are here, the one in use first, then by age.
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+        """
+        made = await asyncio.to_thread(self._recipe)
+        current = {f"{self._repository}:{made.base_key}", f"{self._repository}-system:{made.system_key}"}
+        with engine_errors():
+            found = await self._docker.call("GET", "images/json")
+        kept = [base for each in found if (base := _kept(each, self._repository, current)) is not None]
+        return sorted(kept, key=lambda base: (not base.is_current, -base.made_at))
+
+    async def prune(self) -> list[KeptBase]:
+        """Remove the base images that are not in use; what environments share with them stays. Gives the removed.
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+        """
+        return [base for base in await self.kept() if not base.is_current and await self._remove(base)]
+
+    async def _remove(self, base: KeptBase) -> bool:
+        try:
+            with engine_errors():
+                await self._docker.call("DELETE", f"images/{quote(base.name or base.id)}")
+        except EngineUnavailable:
+            raise
+        except BinderletError:  # a container is made from it
+            return False
+        return True
+
     async def _chosen(self, name: str) -> BaseImage:
         """Give the image that the operator chose, which must say its Python."""
         found = await self._inspect(name)
@@ -130,13 +201,13 @@ class BaseImages:
             certificates = base_recipe.extra_certificates(read_text(self._network.ca_bundle) or "", known)
         return base_recipe.recipe(self._settings, self._network, certificates=certificates, platform=platform.machine())
 
-    async def _make(self, made: Recipe, name: str, log: BuildLog) -> BaseImage:
+    async def _make(self, made: Recipe, name: str, log: BuildLog, *, anew: bool = False) -> BaseImage:
         started = time.monotonic()
         log.write("Making the base image, which is done once and takes about a minute.")
         if not made.is_locked:
             log.write("builder.jupyterlab or builder.notebook is not the default: other versions are resolved now.")
         system = f"{self._repository}-system:{made.system_key}"
-        if await self._inspect(system) is None:
+        if anew or await self._inspect(system) is None:
             await self._bootstrap(made, system, log)
         await self._build(made, system, name, log)
         found = await self._find(name)
@@ -231,6 +302,18 @@ class BaseImages:
         """Give a command line of the engine, for a shell."""
         remote = ["--remote"] if self._toolchain.kind == "podman" and self._toolchain.socket else []
         return shlex.join([self._toolchain.program, *remote, *arguments])
+
+
+def _kept(image: Mapping[str, Any], repository: str, current: Collection[str]) -> KeptBase | None:
+    """Read one entry of the engine's list; None for what is no base image."""
+    labels = image.get("Labels") or {}
+    names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
+    name = next((name for name in names if name.startswith((f"{repository}:", f"{repository}-system:"))), "")
+    # Environments have their base's labels, too, and one of their own.
+    is_replaced = not names and {PYTHON_LABEL, VERSION_LABEL} <= labels.keys() and IMAGE_LABEL not in labels
+    if not name and not is_replaced:
+        return None
+    return KeptBase(name, str(image["Id"]), float(image["Created"]), int(image["Size"]), name in current)
 
 
 def _sources(settings: BuilderSettings) -> list[str]:

@@ -23,6 +23,7 @@ class Workbench:
     images: LocalImages
     builder: BuildKitBuilder
     tools: Toolchain
+    bases: BaseImages
 
 
 @asynccontextmanager
@@ -42,4 +43,4 @@ async def open_workbench(settings: Settings, network: NetworkEnvironment, state:
         builder = BuildKitBuilder(settings.builder, network, toolchain=tools, base=base, images=images, state=state)
         undo.push_async_callback(builder.close)
         await images.refresh()
-        yield Workbench(images, builder, tools)
+        yield Workbench(images, builder, tools, base)
