@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Match, Route
 from structlog.testing import capture_logs
 
-from binderlet.api.routes import Prefix
+from binderlet.api.ports import Desk
+from binderlet.api.routes import Prefix, reservation_routes
 from support.asgi import STREAM, ask, opened
 from support.services import Stage
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
+
+
+def test_reservations_have_urls_where_there_is_a_desk() -> None:
+    """They can be listed, made and dropped."""
+    services = Stage().services()
+    assert reservation_routes(services) == []
+    routes = reservation_routes(replace(services, desk=cast("Desk", object())))
+    assert [route.path for route in routes] == ["/reservations", "/reservations", "/reservations/{reservation_id}"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,18 @@ from support.command import Command
 
 GIB = 1024**3
 
+RESERVED = {
+    "id": "r1",
+    "provider": "gh",
+    "spec": "o/r/HEAD",
+    "count": 60,
+    "from": 0,
+    "to": 60,
+    "ready": 0,
+    "launched": 0,
+    "problem": "",
+}
+
 
 @pytest.fixture
 def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
@@ -56,6 +68,8 @@ def test_not_well(command: Command) -> None:
             | {"hibernated": 0, "hibernation_off": "", "free": 5},
             "0 hibernated, 5 free\nleft:     12.0 of 24.0 GB memory, no swap",
         ),
+        ({"standbys": 2}, "launches wait, 2 on standby"),
+        ({"reservations": [RESERVED]}, "reserved: r1: 60 of gh/o/r/HEAD"),
         ({"session_limit": None}, "sessions: 1, 2 launches wait"),
         ({"checks": [{"service": "Engine", "ok": False, "message": "down"}]}, "FAIL Engine: down"),
     ],

@@ -101,6 +101,12 @@ def test_sessions_are_counted() -> None:
     assert value(metrics, "binderlet_sessions_ended_total", reason="culled: idle") == 1
 
 
+def test_adoptions_are_counted() -> None:
+    """A session that was started ahead counts once, when its launch has it."""
+    adopted = replace(SESSION_STARTED, session=replace(SESSION_STARTED.session, standby="key"))
+    assert value(told(SESSION_STARTED, adopted), "binderlet_standbys_adopted_total") == 1
+
+
 def test_the_number_of_repositories_is_bounded() -> None:
     """Beyond the limit repositories share one label, so that visitors cannot fill the memory."""
     facts = [replace(LAUNCH_ENDED, commit=replace(COMMIT, repo_url=f"https://r/{number}")) for number in range(5)]
