@@ -28,7 +28,6 @@ from binderlet import app
 from binderlet.api.ports import Services
 from binderlet.api.routes import create_app
 from binderlet.clients.memory import Hardware
-from binderlet.clients.memory import read_hardware
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import PathSettings
