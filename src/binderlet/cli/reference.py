@@ -20,7 +20,7 @@ drawn; elsewhere it is plain lines. An error is one sentence and a hint.
 
 `launch`, `build`, `sessions`, `stop`, `status` and `stop-service` talk to the running service over the socket
 `run/admin.sock` in its state folder (`paths.state`), which only the user that runs the service can open; run them with
-the same settings. `up`, `config` and `doctor` need no running service.
+the same settings. `up`, `config`, `doctor`, `lock`, `build --explain` and `build --locked` need no running service.
 
 Ctrl-C or SIGTERM ends `binderlet up` with everything it started. SIGUSR1 ends the control plane alone: sessions and
 open connections go on, and the next `binderlet up` finds them again.
