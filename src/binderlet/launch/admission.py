@@ -117,12 +117,3 @@ def check_banned(spec: RepoSpec, banned: Sequence[str]) -> None:
     """Raise ``Banned`` where one of the regular expressions matches ``provider/spec`` from its start."""
     if any(re.match(pattern, str(spec), re.IGNORECASE) for pattern in banned):
         raise Banned(f"Sorry, {spec} is not allowed to launch. Please contact the operators for more information.")
-
-
-def default_places(memory: int, session_memory: int) -> int:
-    """Give how many sessions fit a machine with that many bytes of memory, at least one.
-
-    An eighth of a session's limit is what sessions really use on average: a Jupyter server with one kernel has about
-    100 MB, and few come near their limit at the same time.
-    """
-    return max(1, memory // max(1, session_memory // 8))
