@@ -412,13 +412,15 @@ class Service:
         self.book.draining = True
         for close_streams in self._close_streams:
             close_streams()
-        await asyncio.gather(*(server.stop() for server in self._servers))
-        await self.tasks.close()
-        await self._sessions_tasks.close()
-        if end is not End.LEAVE:
-            await self._end_work(end)
-        await self._history.close()
-        await self._archive.close()
+        try:
+            await asyncio.gather(*(server.stop() for server in self._servers))
+            await self.tasks.close()
+            await self._sessions_tasks.close()
+            if end is not End.LEAVE:
+                await self._end_work(end)
+        finally:
+            await self._history.close()
+            await self._archive.close()
 
     async def _end_work(self, end: End) -> None:
         await self._work.close()
