@@ -6,6 +6,7 @@ judges the traces in ``tests/sessions/traces`` by the rule.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -14,9 +15,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks._crowd import Crowd, crowd
+from benchmarks._crowd import Crowd, Kernel, crowd
 from benchmarks._figure import say
 from binderlet.clients.cgroups import Cgroups
 
@@ -66,6 +68,17 @@ def cell(page: Page, code: str) -> None:
     page.keyboard.press("Shift+Enter")
 
 
+async def compute(made: Crowd, seconds: int) -> None:
+    """Make a large file, begin a cell that computes, and leave it alone, as a closed tab does."""
+    async with aiohttp.ClientSession() as client:
+        kernel = Kernel(client, made.events[0])
+        await kernel.start()
+        await kernel.execute("open('large.bin', 'wb').write(bytes(64 * 1024**2))")
+        loop = f"import threading, time\nend = time.time() + {seconds}\ndef work():\n  while time.time() < end: pass"
+        await kernel.execute(f"{loop}\nthreading.Thread(target=work).start()")
+        await kernel.close()
+
+
 def slow_download(made: Crowd, stop: threading.Event) -> None:
     """Fetch a large file of the session at a modem's pace."""
     event = made.events[0]
@@ -88,12 +101,8 @@ def main(folder: Path) -> None:
         record(made, "idle_tab", folder)
         cell(page, "x = 1")
         record(made, "typing", folder, lambda: page.keyboard.type("# words ", delay=100))
-        cell(page, "open('large.bin', 'wb').write(bytes(64 * 1024**2))")
-        time.sleep(2)
-        cell(page, "import time\nend = time.time() + 48\nwhile time.time() < end: pass")
-        time.sleep(1)
         page.close()
-        time.sleep(3)
+        asyncio.run(compute(made, 60))
         record(made, "cell_tab_closed", folder)
         time.sleep(6)
         record(made, "nobody", folder)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from binderlet.model import Traffic
 from binderlet.sessions.activity import Activity, is_use
+from binderlet.sessions.hibernation import COMPUTES
 
 OPEN_TAB = Traffic(websockets=2, requests=40, bytes_in=50_000, bytes_out=900_000)
 
@@ -155,3 +158,30 @@ def test_what_runs_by_itself_is_told_from_use() -> None:
     assert (activity.busy_since, activity.extended, activity.busy_for("a", 1500)) == ({}, {"a": 5000}, 100)
     old = {key: value for key, value in activity.as_json().items() if key not in {"busy_since", "extended"}}
     assert Activity.from_json(old).extended == {}
+
+
+def recorded(name: str) -> list[tuple[float, Traffic, float]]:
+    """A trace of a real Chromium with JupyterLab: seconds, the router's counters and CPU seconds of each reading."""
+    rows = json.loads((Path(__file__).parent / "traces" / f"{name}.json").read_text())
+    return [(row[0], Traffic(*row[1:5]), row[5]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "computes"),
+    [
+        ("idle_tab", False, False),
+        ("nobody", False, False),
+        ("cell_tab_closed", False, True),
+        ("download", True, False),
+        ("typing", True, False),  # what is typed is saved now and then
+    ],
+)
+def test_recorded_traffic(name: str, used: bool, computes: bool) -> None:  # noqa: FBT001 - a table
+    """An idle tab is no use, also without its pings; a download and saving are; a cell shows by CPU time alone."""
+    trace = recorded(name)
+    pairs = list(itertools.pairwise(trace))
+    assert any(is_use(before, after, later - earlier) for (earlier, before, _), (later, after, _) in pairs) is used
+    if not used:
+        assert not is_use(trace[0][1], trace[-1][1], trace[-1][0] - trace[0][0])
+    shares = [(after - before) / (later - earlier) for (earlier, _, before), (later, _, after) in pairs]
+    assert (min(shares[1:-1]) >= COMPUTES) is computes

@@ -262,4 +262,5 @@ async def test_an_operator_can_extend_a_session(house: House) -> None:
     with pytest.raises(SessionNotFound):
         await house.keeper.extend(session.id, 60)
     other = await house.start()
-    assert await house.open(keep=False).extend(other.id, 60) == house.now + 60
+    fresh = house.open(keep=False)
+    assert await fresh.extend(other.id, 60) == house.now + 60

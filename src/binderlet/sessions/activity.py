@@ -1,7 +1,7 @@
 """When each session was last used, from the router's counters. Pure.
 
-An open but idle tab is a WebSocket that is pinged: 6 bytes in and 2 bytes out every 30 seconds. That is no use; a
-request, or more bytes than pings make, is.
+An open but idle tab is a WebSocket that is pinged, 6 bytes in and 2 bytes out every 30 seconds, and one that is told
+of the file browser's own polling, 344 bytes out every 10 seconds. That is no use; a request, or more bytes, is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from binderlet.model import Traffic
 PING_EVERY = 30.0
 PING_BYTES_IN = 6
 PING_BYTES_OUT = 2
+EVENTS_OUT = 200.0
+"""Bytes per second that several idle tabs are told of each other's polling; what a person does also sends bytes in."""
 SLACK_IN = 64
 SLACK_OUT = 256
 """Bytes that are no use either, such as a closing WebSocket; the shortest message of a notebook is longer."""
@@ -27,7 +29,8 @@ def is_use(before: Traffic, after: Traffic, seconds: float) -> bool:
         return True
     pings = (seconds / PING_EVERY + 1) * max(before.websockets, after.websockets)
     bytes_in, bytes_out = after.bytes_in - before.bytes_in, after.bytes_out - before.bytes_out
-    return bytes_in > pings * PING_BYTES_IN + SLACK_IN or bytes_out > pings * PING_BYTES_OUT + SLACK_OUT
+    events = EVENTS_OUT * seconds if pings else 0.0
+    return bytes_in > pings * PING_BYTES_IN + SLACK_IN or bytes_out > pings * PING_BYTES_OUT + events + SLACK_OUT
 
 
 def restarted(before: Mapping[str, Traffic], after: Mapping[str, Traffic]) -> bool:

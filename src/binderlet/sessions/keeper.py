@@ -106,9 +106,9 @@ class Keeper:
 
     async def _known(self) -> Activity:
         async with self._loading:
-            activity = self._activity or await asyncio.to_thread(_load, self._state, self._clock())
-            self._activity = activity
-        return activity
+            if self._activity is None:
+                self._activity = await asyncio.to_thread(_load, self._state, self._clock())
+            return self._activity
 
     async def _end(self, cull: Cull) -> None:
         async with self._few:
