@@ -113,6 +113,8 @@ async def test_a_launch_that_everyone_left_is_given_up(tmp_path: Path, monkeypat
     monkeypatch.setattr(runner, "COMES_BACK", 0.02)
     async with Workshop(tmp_path, Settings(builder=BuilderSettings(concurrent=1))) as workshop:
         workshop.builder.gate.clear()
+        with workshop.launch("owner/none/main").watched():  # it waits for no build
+            pass
         first, left, kept = (workshop.launch(f"owner/{name}") for name in ("repo/main", "second/main", "repo/next"))
         await eventually(lambda: workshop.builds.waiting == 2)
         for launch in (first, left, kept):

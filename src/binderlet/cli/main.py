@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from binderlet.cli import (
-    base,
+    base_images,
     build,
     config,
     doctor,
@@ -53,7 +53,7 @@ app.command("extend", short_help="Let sessions stay for longer.")(extend.extend)
 app.command("status", short_help="Show how the running service is.")(status.status)
 app.command("stop-service")(stop_service.stop_service)
 app.command("doctor", short_help="Check this machine, and say how to mend what is wrong.")(doctor.doctor)
-app.add_typer(base.app, name="base")
+app.add_typer(base_images.app, name="base")
 app.add_typer(config.app, name="config")
 app.add_typer(swap.app, name="swap", short_help="Set up swap, so that quiet sessions need no memory.")
 app.command("version")(version.version)
