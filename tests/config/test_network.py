@@ -210,3 +210,11 @@ def test_read_text(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     assert read_text(tmp_path / "gone") is None
     assert read_text(tmp_path / "latin") == "caf\ufffd"
+
+
+def test_conda_mirror() -> None:
+    """The setting wins over conda's own variable; containers get neither."""
+    variable = {"CONDA_CHANNEL_ALIAS": "https://user:word@alias.test/"}
+    assert find(variable).conda_mirror == "https://user:word@alias.test"
+    assert find(variable, conda_mirror="https://mirror.test").conda_mirror == "https://mirror.test"
+    assert "alias.test" not in str(find(variable).variables())
