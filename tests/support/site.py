@@ -63,6 +63,8 @@ def site(root: Path, *, start: bool = True, **settings: object) -> Iterator[Site
         images = run_docker("images", "-q", "--filter", f"reference={name}/*").split()
         if images:
             run_docker("rmi", "--force", *set(images))
+        # A start that failed half-way leaves its network, which a later one would use.
+        subprocess.run([docker(), "network", "rm", name], check=False, capture_output=True)
 
 
 def run_docker(*arguments: str) -> str:
