@@ -419,6 +419,7 @@ class Service:
             if end is not End.LEAVE:
                 await self._end_work(end)
         finally:
+            await self.standbys.close()
             await self._history.close()
             await self._archive.close()
 
@@ -433,7 +434,6 @@ class Service:
         for close in (
             *(provider.close for provider in self.providers.values()),
             self.sessions.close,
-            self.standbys.close,
         ):
             await close()
         await self.router.close()

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-IDLE = 6.0
+IDLE = 15.0
 SLOW = 60_000
 """Milliseconds that JupyterLab may take on a busy machine."""
 NOTEBOOK = """{"nbformat": 4, "nbformat_minor": 5,

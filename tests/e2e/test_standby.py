@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ pytestmark = [
 
 READY = 3
 LAUNCHES = 5
+KEPT = "standby/demand.json"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,12 @@ def reserve(here: Site, spec: str, count: int) -> str:
 def reservation(here: Site, wanted: str) -> dict[str, Any]:
     """Give a reservation as the public status has it."""
     found: list[dict[str, Any]] = here.service.admin("GET", "/reservations")[1]
+    return next(one for one in found if one["id"] == wanted)
+
+
+def written(here: Site, wanted: str) -> dict[str, Any]:
+    """Give a reservation as the next control plane will find it: it is written every few seconds."""
+    found: list[dict[str, Any]] = json.loads((here.service.state / KEPT).read_text())["reservations"]
     return next(one for one in found if one["id"] == wanted)
 
 
@@ -78,6 +86,8 @@ def test_three_adopt_and_the_others_start(here: Site) -> None:
         assert found["BINDER_REQUEST"] == event["binder_request"]
         assert found["BINDER_PERSISTENT_REQUEST"] == event["binder_persistent_request"]
 
+    assert reservation(here, wanted)["launched"] == LAUNCHES
+    until(lambda: written(here, wanted)["launched"] == LAUNCHES)
     here.reload()
     ids = {session["id"] for session in here.service.sessions()}
     assert {event["url"].rstrip("/").rpartition("/")[2] for event in adopted} <= ids

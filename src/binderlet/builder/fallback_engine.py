@@ -46,8 +46,10 @@ class BinderletEngine(DockerEngine):  # type: ignore[misc] # its base has no ann
             root = Path(path or folder)
             if fileobj is not None:
                 with tarfile.open(fileobj=fileobj) as archive:
-                    # repo2docker wrote it a moment ago, from a folder and without following links.
-                    archive.extractall(folder, filter="fully_trusted")  # noqa: S202 - see above
+                    # repo2docker wrote it a moment ago, from a folder and without following links. The attribute
+                    # means something from Python 3.11.4 on; before that, archives are always taken as they are.
+                    archive.extraction_filter = lambda member, _path: member
+                    archive.extractall(folder)  # noqa: S202 - see above
                 root = Path(folder)
                 # Podman is told to read it; an empty one would make Docker look for another.
                 (root / "Dockerfile.dockerignore").write_text("# nothing\n", encoding="utf-8")
