@@ -8,7 +8,6 @@ in between.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import statistics
 import subprocess
@@ -188,7 +187,6 @@ def check_story(target: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        os.nice(0)
         uvloop.run(serve(int(sys.argv[2]), Path(sys.argv[3])))
     else:
         main()
