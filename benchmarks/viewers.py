@@ -23,9 +23,11 @@ import uvicorn
 import uvloop
 
 from benchmarks._figure import Figure, say
-from binderlet import app
 from binderlet.api.ports import Services
 from binderlet.api.routes import create_app
+from binderlet.app.machinery import fake_machinery
+from binderlet.app.operations import Operations
+from binderlet.app.service import Service
 from binderlet.clients.memory import Hardware
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
@@ -88,20 +90,20 @@ class ReadySessions:
 async def serve(port: int, state: Path) -> None:
     """Serve the HTTP side."""
     settings = Settings(paths=PathSettings(state=state))
-    machinery = replace(await app._fake_machinery(), images=EveryImage())  # noqa: SLF001 - the same as `engine.kind = "fake"`
-    service = app.Service(settings, machinery, NetworkEnvironment(), state, Hardware(24 * 1024**3, 2))
-    service.keep_record()
+    machinery = replace(await fake_machinery(), images=EveryImage())  # the same as `engine.kind = "fake"`
+    service = Service(settings, machinery, NetworkEnvironment(), state, Hardware(24 * 1024**3, 2))
+    service.record.keep(service.bus, service.tasks)
     sessions = ReadySessions(service.places)
     parts = Parts(service.providers, machinery.images, service.builds, service.places, sessions, service.bus, settings)
     services = Services(
         settings=settings,
         book=LaunchBook(parts, service.tasks),
         providers=service.providers,
-        operations=app.Operations(service),
+        operations=Operations(service.view, service.sessions, service.keeper, service.stopping.set),
         pages=await asyncio.to_thread(Pages, settings, [each.display for each in service.providers.values()]),
         build_token_secret="00",
-        status=service.status,
-        metrics=service.metrics.render,
+        status=service.view.status,
+        metrics=service.record.render,
         build_log=service.builds.log_path,
     )
     config = uvicorn.Config(

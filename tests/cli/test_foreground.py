@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet import app
+from binderlet.app import run
 from binderlet.cli import foreground
 from binderlet.cli.address import Address, parse_address
 from binderlet.cli.foreground import Handle, serve_here
@@ -33,7 +33,7 @@ class Running:
 
 @dataclass
 class FakeService:
-    """Stands in for ``binderlet.app.serve``: does what the test says once it is ready."""
+    """Stands in for ``binderlet.app.run.serve``: does what the test says once it is ready."""
 
     when_ready: Callable[[FakeService], None]
     before_ready: Callable[[], None] = lambda: None
@@ -174,6 +174,6 @@ def test_failed_start(tmp_path: Path) -> None:
 def test_real_service_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without another, the service of the composition root is served."""
     service = FakeService(when_ready=lambda service: service.stop.set())
-    monkeypatch.setattr(app, "serve", service.serve)
+    monkeypatch.setattr(run, "serve", service.serve)
     serve_here(settings(tmp_path), None)
     assert service.stop.is_set()

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-IDLE = 15.0
+IDLE = 20.0
 SLOW = 60_000
 """Milliseconds that JupyterLab may take on a busy machine."""
 NOTEBOOK = """{"nbformat": 4, "nbformat_minor": 5,
@@ -75,7 +75,8 @@ def test_from_the_form_to_a_cell_and_out(page: Page, impatient: LiveService, for
 
 
 def run_the_cell(page: Page) -> None:
-    """Select the notebook's cell and run it as a visitor would."""
+    """Select the notebook's cell and run it as a visitor would, once the kernel is there to take it."""
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=SLOW)
     cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
     cell.click()
     page.keyboard.press("Shift+Enter")

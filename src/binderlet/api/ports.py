@@ -1,4 +1,4 @@
-"""What the HTTP side needs of the rest of the service; ``app.py`` fills it in."""
+"""What the HTTP side needs of the rest of the service; ``app`` fills it in."""
 
 from __future__ import annotations
 

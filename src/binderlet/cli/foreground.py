@@ -38,7 +38,7 @@ class Handle(Protocol):
 
 
 class Serve(Protocol):
-    """``binderlet.app.serve``: runs until it is cancelled or asked to end, and then leaves nothing running."""
+    """``binderlet.app.run.serve``: runs until it is cancelled or asked to end, and then leaves nothing running."""
 
     def __call__(
         self, settings: Settings, ready: Callable[[Handle], None], step: Callable[[str], None], /
@@ -58,7 +58,7 @@ def serve_here(settings: Settings, wanted: Address | None, serve: Serve | None =
 
 
 def _service() -> Serve:
-    from binderlet.app import serve
+    from binderlet.app.run import serve
 
     return serve
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from binderlet import app
+from binderlet.app.machinery import make_providers
 from binderlet.builder import lock
 from binderlet.builder.base import BuildRequest
 from binderlet.builder.base_recipe import PYTHONS
@@ -88,7 +88,7 @@ class Local:
     async def _resolved(self, source: Source) -> AsyncIterator[tuple[Provider, Commit]]:
         address = await asyncio.to_thread(self._address, source)
         await asyncio.to_thread(self._state.mkdir, parents=True, exist_ok=True)
-        providers = app.make_providers(self._settings, self._network, self._state)
+        providers = make_providers(self._settings, self._network, self._state)
         if address.spec.provider not in providers:
             raise UnknownProvider(f"No repo provider {address.spec.provider!r} is enabled.")
         try:

@@ -1,0 +1,98 @@
+"""What does the work outside this process: engine, image store, builder, providers; concrete adapters by name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from binderlet.builder.base import Builder
+from binderlet.builder.base_image import BaseImages
+from binderlet.builder.buildkit import BuildKitBuilder
+from binderlet.builder.fake import FakeBuilder
+from binderlet.builder.renewal import Renewal
+from binderlet.builder.toolchain import choose_toolchain
+from binderlet.clients.docker import open_docker
+from binderlet.config import Settings
+from binderlet.config.network import NetworkEnvironment
+from binderlet.engine.base import Engine
+from binderlet.engine.docker import DockerEngine
+from binderlet.engine.fake import FakeEngine
+from binderlet.images.base import ImageStore
+from binderlet.images.fake import FakeImages
+from binderlet.images.local import LocalImages
+from binderlet.model import Image
+from binderlet.providers.base import Provider
+from binderlet.providers.git import GitProvider
+from binderlet.providers.github import GitHubProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What does the work outside this process, real or fake."""
+
+    engine: Engine
+    images: ImageStore
+    builder: Builder
+    description: str
+    """For people: ``Docker 20.10.24, BuildKit ...``."""
+    close: Callable[[], Awaitable[None]]
+
+
+async def real_machinery(settings: Settings, network: NetworkEnvironment, state: Path) -> Machinery:
+    """Reach this machine's container engine.
+
+    Raises:
+        EngineUnavailable: none answers.
+    """
+    docker = await open_docker(settings.engine)
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(docker.close)
+        toolchain = await choose_toolchain(socket=docker.socket, engine_is_podman=docker.is_podman)
+        images = LocalImages(docker)
+        base = BaseImages(docker, settings.builder, network, toolchain, state / "base")
+        builder = BuildKitBuilder(settings.builder, network, toolchain=toolchain, base=base, images=images, state=state)
+        await images.watch()
+        renewal = Renewal(base, state / "base" / "renewal-log", max_age=settings.builder.base_max_age)
+        renewal.start()
+        undo.pop_all()
+
+    async def close() -> None:
+        await renewal.close()
+        await images.close()
+        await builder.close()
+
+    engine = DockerEngine(docker, settings.engine, settings.server.instance)
+    return Machinery(engine, images, builder, f"{docker}, {toolchain.description}", close)
+
+
+async def fake_machinery() -> Machinery:
+    """Make sessions and builds that are fakes, for tests and benchmarks."""
+    images = FakeImages()
+
+    def keep(image: Image) -> None:
+        images.images[image.name] = image
+
+    async def close() -> None:
+        await images.close()
+
+    return Machinery(FakeEngine(serve=True), images, FakeBuilder(on_built=keep), "no engine: sessions are fakes", close)
+
+
+def make_providers(settings: Settings, network: NetworkEnvironment, state: Path) -> dict[str, Provider]:
+    """Make the repo providers that are enabled, in the order in which the home page offers them."""
+    found: dict[str, Provider] = {}
+    size_limit, environment = settings.builder.repository_limit, network.clone_environment()
+    git = settings.providers.git
+    if settings.providers.gh.enabled:
+        found["gh"] = GitHubProvider(
+            settings.providers.gh,
+            git=git,
+            mirrors=state / "mirrors",
+            size_limit=size_limit,
+            environment=environment,
+        )
+    if git.enabled:
+        found["git"] = GitProvider(git, mirrors=state / "mirrors", size_limit=size_limit, environment=environment)
+    return found

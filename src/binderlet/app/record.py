@@ -1,0 +1,51 @@
+"""What happens, put on record: metrics, history, archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from binderlet import __version__
+from binderlet.config.schema import EventSettings
+from binderlet.events.archive import Archive
+from binderlet.events.bus import Bus
+from binderlet.events.metrics import Metrics
+from binderlet.events.store import History
+from binderlet.model import ServiceStatus
+from binderlet.tasks import Tasks
+
+
+class Record:
+    """Listens to the bus and writes behind it; ``keep`` once, ``close`` at the end."""
+
+    def __init__(
+        self,
+        state: Path,
+        settings: EventSettings,
+        status: Callable[[], ServiceStatus],
+        provider_names: Mapping[str, str],
+    ) -> None:
+        self.metrics = Metrics(status, version=__version__, provider_names=provider_names)
+        self._history = History(state / "history.sqlite", keep=settings.history)
+        self._archive = Archive(state / "archive")
+        self._archives = settings.archive
+
+    def keep(self, bus: Bus, tasks: Tasks) -> None:
+        """Put on record what the bus tells from now on."""
+        bus.listen(self.metrics.listen)
+        bus.listen(self._history.listen)
+        tasks.start(self._history.run(), name="history")
+        if self._archives:
+            bus.listen(self._archive.listen)
+            tasks.start(self._archive.run(), name="archive")
+
+    def render(self) -> bytes:
+        """Give the metrics as Prometheus reads them."""
+        self.metrics.set_dropped("history", self._history.dropped)
+        self.metrics.set_dropped("launch events", self._archive.dropped)
+        return self.metrics.render()
+
+    async def close(self) -> None:
+        """Write what is left, and let go of the files."""
+        await self._history.close()
+        await self._archive.close()

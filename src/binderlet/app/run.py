@@ -1,0 +1,70 @@
+"""Runs the service in this process: one per name and state folder, until it is asked to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from binderlet.app.machinery import fake_machinery, real_machinery
+from binderlet.app.service import End, Service, Step
+from binderlet.clients.memory import read_hardware
+from binderlet.config import Settings
+from binderlet.config.network import network_environment, read_text
+from binderlet.deploy.lock import InstanceLock
+from binderlet.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A service that runs, for whoever started it."""
+
+    url: str
+    leave: Callable[[], None]
+    """End the control plane alone; the process must then end at once, see ``Service.stop``."""
+
+
+async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step) -> None:
+    """Run the service until it is asked to end, or cancelled.
+
+    Cancelling ends it with everything it started; ``Handle.leave`` ends the control plane alone.
+
+    Raises:
+        BinderletError: it could not start; what was started has been ended.
+    """
+    state = await asyncio.to_thread(settings.paths.state.resolve)
+    with InstanceLock(settings.server.instance, state):
+        await asyncio.to_thread(_make_folders, state)
+        network = await asyncio.to_thread(network_environment, settings.network, os.environ, read_text)
+        step("Looking for a container engine")
+        fake = settings.engine.kind == "fake"
+        machinery = await (fake_machinery() if fake else real_machinery(settings, network, state))
+        service = Service(settings, machinery, network, state, await asyncio.to_thread(read_hardware))
+        end = End.ALL
+
+        def leave() -> None:
+            nonlocal end
+            end = End.LEAVE
+            service.stopping.set()
+
+        try:
+            await service.start(step)
+            ready(Handle(service.url, leave))
+            await service.stopping.wait()
+        except Exception:
+            end = End.NEW
+            raise
+        finally:
+            await service.stop(end)
+
+
+def _make_folders(state: Path) -> None:
+    # HAProxy's own user passes through to the control socket; nothing else here is for others.
+    try:
+        (state / "run").mkdir(parents=True, exist_ok=True)
+        (state / "run" / "writable").touch()
+        (state / "run" / "writable").unlink()
+    except OSError as error:
+        raise ConfigError(f"paths.state: {state} cannot be written: {error.strerror}.") from error

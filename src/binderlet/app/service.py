@@ -1,0 +1,297 @@
+"""Every part of one running service, and the order in which they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from enum import Enum, auto
+from pathlib import Path
+
+import structlog
+
+from binderlet.api.ports import Services
+from binderlet.app.front import Front, keep_secret, visitors_url
+from binderlet.app.machinery import Machinery, make_providers
+from binderlet.app.operations import Operations
+from binderlet.app.record import Record
+from binderlet.app.view import View
+from binderlet.clients.memory import Hardware
+from binderlet.config import Settings
+from binderlet.config.network import NetworkEnvironment
+from binderlet.errors import RouterUnavailable
+from binderlet.events.buildlog import BuildLog
+from binderlet.events.bus import Bus
+from binderlet.launch.admission import Admission
+from binderlet.launch.ahead import Desk, prepare
+from binderlet.launch.book import LaunchBook
+from binderlet.launch.builds import Builds
+from binderlet.launch.places import Places
+from binderlet.launch.runner import Parts
+from binderlet.launch.vitals import Vitals
+from binderlet.pages.views import Pages
+from binderlet.router.base import Router
+from binderlet.router.haproxy import HAProxyRouter
+from binderlet.sessions.book import Sessions
+from binderlet.sessions.capacity import capacity, startable
+from binderlet.sessions.hibernator import Hibernator, Sight
+from binderlet.sessions.keeper import Keeper
+from binderlet.sessions.pool import Pool
+from binderlet.sessions.reconcile import Reconciled
+from binderlet.sessions.standby import Crowd
+from binderlet.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+Step = Callable[[str], None]
+"""Takes what begins now, for a progress display."""
+
+
+class End(Enum):
+    """What ends with this process."""
+
+    ALL = auto()
+    """Everything: sessions, builds, the data path."""
+    NEW = auto()
+    """What this process started: the start failed."""
+    LEAVE = auto()
+    """Nothing: the next control plane takes all of it over."""
+
+
+class Service:
+    """Every part of one running service. ``start``, then ``stop``; each once."""
+
+    def __init__(
+        self, settings: Settings, machinery: Machinery, network: NetworkEnvironment, state: Path, hardware: Hardware
+    ) -> None:
+        self.settings = settings
+        self.url = visitors_url(settings.server)
+        self.state = state
+        self.took_over = False
+        """Whether an earlier control plane's data path carries visitors."""
+        self.stopping = asyncio.Event()
+        """Set when an operator asks for the end."""
+        self._front: Front | None = None
+        self._machinery = machinery
+        self._run_folder = state / "run"
+        self.bus = Bus()
+        self.tasks = Tasks("service")
+        self._work = Tasks("launches and builds")
+        self._sessions_tasks = Tasks("sessions")
+        self.router: Router = HAProxyRouter(
+            settings.server, state, self._run_folder / "control.sock", title=settings.pages.title
+        )
+        self.providers = make_providers(settings, network, state)
+        self._make_sessions(network.variables() | settings.session.environment)
+        self._make_launches(hardware)
+        self._vitals = Vitals(machinery.engine, self.router, state=state, min_free_disk=settings.builder.min_free_disk)
+        self.view = View(
+            self.url,
+            self.places,
+            self.builds,
+            self.book,
+            self.sessions,
+            self.keeper,
+            self.hibernator,
+            self.standbys,
+            self._vitals,
+        )
+        self.record = Record(
+            state,
+            settings.events,
+            self.view.status,
+            {provider.id: provider.event_name for provider in self.providers.values()},
+        )
+
+    def _make_sessions(self, environment: dict[str, str]) -> None:
+        settings = self.settings
+        self.standbys = Pool(
+            self._machinery.engine,
+            settings,
+            self._sessions_tasks,
+            state=self.state,
+            crowd=self._crowd,
+            prepare=lambda spec, host: prepare(self.book, spec, host or self.url),
+            environment=environment,
+        )
+        self.sessions = Sessions(
+            self.standbys.engine,
+            self.router,
+            settings,
+            self.bus,
+            self._sessions_tasks,
+            environment=environment,
+            standbys=self.standbys,
+        )
+        self.hibernator = Hibernator(
+            lambda: {**self.standbys.waiting(), **self.sessions.settled()},
+            lambda: self.keeper.last_active,
+            settings.hibernate,
+            on_look=self._on_memory,
+        )
+        self.keeper = Keeper(
+            self.sessions,
+            self.router,
+            settings.cull,
+            state=self.state / "activity.json",
+            computing=lambda: self.hibernator.computing,
+        )
+
+    def _make_launches(self, hardware: Hardware) -> None:
+        settings = self.settings
+        self.builds = Builds(
+            self.providers,
+            self._machinery.builder,
+            self._machinery.images,
+            settings.builder,
+            state=self.state,
+            bus=self.bus,
+            tasks=self._work,
+        )
+        self.places = Places(
+            Admission(
+                places=settings.limits.sessions or capacity(hardware, settings.session.memory).sessions,
+                per_repository=settings.limits.per_repository,
+                queue=settings.limits.queue,
+            )
+        )
+        self.book = LaunchBook(
+            Parts(
+                self.providers,
+                self._machinery.images,
+                self.builds,
+                self.places,
+                self.sessions,
+                self.bus,
+                settings,
+            ),
+            self._work,
+        )
+
+    async def start(self, step: Step) -> None:
+        """Bring everything up, in the order in which the parts need each other."""
+        with contextlib.suppress(RouterUnavailable):
+            self.took_over = bool(await self.router.ping())
+        await self._prepare_builder(step)
+        step("Preparing the sessions' network")
+        await self._machinery.engine.prepare()
+        step("Starting HAProxy")
+        await self.router.prepare()
+        step("Looking for what an earlier run left")
+        self.record.keep(self.bus, self.tasks)
+        await self.standbys.load()
+        await self._take_over()
+        step("Starting the control plane")
+        await self._listen()
+        self._start_loops()
+        await self._vitals.look()
+
+    async def _prepare_builder(self, step: Step) -> None:
+        step(f"Preparing the base image ({self._machinery.description})")
+        path = self.state / "base" / "log"
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        build_log = BuildLog(path)
+        showing = self.tasks.start(_show(build_log, step), name="base image's log")
+        try:
+            await self._machinery.builder.prepare(build_log)
+        finally:
+            build_log.finish()
+            await showing
+
+    async def _take_over(self) -> None:
+        """Find the sessions, builds and half-done launches of an earlier control plane."""
+        self.sessions.on_gone(lambda session: self.places.release(session.launch_id))
+        # The engine may be away now: what it has is then found by a later reconciling.
+        self.sessions.on_reconciled(self._adopt)
+        await self.sessions.reconcile()
+        await self.builds.recover()
+
+    def _adopt(self, found: Reconciled) -> None:
+        self.places.adopt({session.launch_id: session.repo_url for session in found.found})
+        for session in found.recovered:
+            self.book.recover(session, self.url)
+
+    async def _listen(self) -> None:
+        secret = self.settings.security.build_token_secret.get_secret_value()
+        services = Services(
+            settings=self.settings,
+            book=self.book,
+            providers=self.providers,
+            operations=Operations(self.view, self.sessions, self.keeper, self.stopping.set),
+            pages=await asyncio.to_thread(
+                Pages, self.settings, [provider.display for provider in self.providers.values()]
+            ),
+            build_token_secret=secret or await asyncio.to_thread(keep_secret, self.state / "build-token-secret"),
+            status=self.view.status,
+            metrics=self.record.render,
+            build_log=self.builds.log_path,
+            builds=self.view.builds,
+            desk=Desk(self.standbys, self.providers, self.settings.server.public_url, places=self.places.limit),
+            builder_info=self._machinery.builder.info,
+        )
+        self._front = Front(services, self._run_folder, self.record.metrics.observe_http)
+        await self._front.start(self.tasks)
+
+    def _start_loops(self) -> None:
+        self._sessions_tasks.start(self.sessions.run(), name="watch sessions")
+        self._sessions_tasks.start(self.keeper.run(), name="keeper")
+        self._sessions_tasks.start(self.hibernator.run(), name="hibernator")
+        self._sessions_tasks.start(self.standbys.run(), name="standbys")
+        self.tasks.start(self._vitals.run(), name="vitals")
+
+    def _on_memory(self, sight: Sight) -> None:
+        """Let in what memory allows, whatever places are free."""
+        machine = sight.machine
+        self.places.allow(None if machine is None else startable(machine, self.settings.session.memory))
+
+    def _crowd(self) -> Crowd:
+        places = self.places
+        starting = max(0, places.taken - len(self.sessions.settled()))
+        return Crowd(places.limit, places.taken, places.waiting, starting)
+
+    async def stop(self, end: End) -> None:
+        """End this process's part, and what else is to end. Errors are logged.
+
+        After ``End.LEAVE`` launches and builds still go on: the process must end without cancelling them, so that
+        they leave the sessions and build jobs that they began.
+        """
+        self.book.draining = True
+        try:
+            if self._front:
+                await self._front.stop()
+            await self.tasks.close()
+            await self._sessions_tasks.close()
+            if end is not End.LEAVE:
+                await self._end_work(end)
+        finally:
+            await self.standbys.close()
+            await self.record.close()
+
+    async def _end_work(self, end: End) -> None:
+        await self._work.close()
+        self.hibernator.close()
+        if end is End.ALL:
+            await self.standbys.end()
+            await self._end_sessions()
+        if end is End.ALL or not self.took_over:
+            await self.router.shutdown()
+        for close in (
+            *(provider.close for provider in self.providers.values()),
+            self.sessions.close,
+        ):
+            await close()
+        await self.router.close()
+        await self._machinery.close()
+        await self._machinery.engine.close()
+
+    async def _end_sessions(self) -> None:
+        ends = [self.sessions.stop(session_id, "service stopped") for session_id in self.sessions.running()]
+        for error in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(error, BaseException):
+                log.error("a session could not be ended", error=str(error))
+
+
+async def _show(build_log: BuildLog, step: Step) -> None:
+    async for event in build_log.follow():
+        if event.message.strip():
+            step(event.message.strip()[:160])
