@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from binderlet.config.schema import Section, Settings
+from binderlet.config.schema import Settings
+from binderlet.config.section import Section
 from binderlet.config.units import parse_bytes, parse_duration
 
 ENVIRONMENT_PREFIX = "BINDERLET_"

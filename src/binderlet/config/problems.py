@@ -10,7 +10,8 @@ from pydantic import SecretStr, ValidationError
 
 from binderlet.config.keys import field_at, keys, section_at
 from binderlet.config.redact import redact_urls
-from binderlet.config.schema import Section, Settings
+from binderlet.config.schema import Settings
+from binderlet.config.section import Section
 
 KeyPath = tuple[str, ...]
 LONGEST_VALUE = 60

@@ -1,0 +1,64 @@
+"""What sections of settings are made of: the base, and values that are checked as they are read."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+
+
+def web_address(value: str) -> str:
+    """Check an http or https URL, and end it with a slash; empty stays empty."""
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not a URL; write https://binder.example.org/")
+    return value.rstrip("/") + "/"
+
+
+def subnet(value: str) -> str:
+    """Check a subnet such as 10.89.0.0/16; empty stays empty."""
+    if value:
+        ipaddress.ip_network(value)
+    return value
+
+
+def regular_expression(value: str) -> str:
+    """Check that a regular expression compiles."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+    return value
+
+
+def hexadecimal(value: SecretStr) -> SecretStr:
+    """Check a secret of at least 32 hexadecimal digits, without ever showing it; empty stays empty."""
+    if value and re.fullmatch(r"([0-9a-fA-F]{2}){16,}", value.get_secret_value()) is None:
+        raise ValueError("it is not 32 or more hexadecimal digits; 'openssl rand -hex 32' makes some")
+    return value
+
+
+def absolute(value: Path) -> Path:
+    """Check that a path begins at the root."""
+    if not value.is_absolute():
+        raise ValueError(f"{str(value)!r} does not begin with /")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(web_address)]
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
+Subnet = Annotated[str, AfterValidator(subnet)]
+RegularExpression = Annotated[str, AfterValidator(regular_expression)]
+HexadecimalSecret = Annotated[SecretStr, AfterValidator(hexadecimal)]
+
+
+class Section(BaseModel):
+    """One table of the TOML file: an unknown key is an error, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

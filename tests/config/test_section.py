@@ -1,0 +1,55 @@
+"""Values that are checked as they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
+
+
+class Everything(Section):
+    """One key of each kind."""
+
+    address: WebAddress = ""
+    path: AbsolutePath = Path("/")
+    subnet: Subnet = ""
+    pattern: RegularExpression = ""
+    secret: HexadecimalSecret = SecretStr("")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("address", "https://b.example.org/x", "https://b.example.org/x/"),
+        ("address", "", ""),
+        ("path", "/srv", Path("/srv")),
+        ("subnet", "10.89.0.0/16", "10.89.0.0/16"),
+        ("subnet", "", ""),
+        ("pattern", "gh/.*", "gh/.*"),
+        ("secret", "0123456789abcdef" * 2, SecretStr("0123456789abcdef" * 2)),
+    ],
+)
+def test_accepted(key: str, value: str, kept: object) -> None:
+    """A good value is kept, in its normal form."""
+    assert getattr(Everything.model_validate({key: value}), key) == kept
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("address", "binder.example.org"),
+        ("address", "https://x?query"),
+        ("path", "relative"),
+        ("subnet", "10.89.0.1/16"),
+        ("pattern", "("),
+        ("secret", "hunter2"),
+        ("unknown", "x"),
+    ],
+)
+def test_refused(key: str, value: str) -> None:
+    """A bad value, or an unknown key, is refused."""
+    with pytest.raises(ValidationError):
+        Everything.model_validate({key: value})
