@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
+from binderlet.config.section import (
+    AbsolutePath,
+    FilePath,
+    HexadecimalSecret,
+    RegularExpression,
+    Section,
+    Subnet,
+    WebAddress,
+)
 
 
 class Everything(Section):
@@ -15,6 +23,7 @@ class Everything(Section):
 
     address: WebAddress = ""
     path: AbsolutePath = Path("/")
+    file: FilePath = ""
     subnet: Subnet = ""
     pattern: RegularExpression = ""
     secret: HexadecimalSecret = SecretStr("")
@@ -26,6 +35,8 @@ class Everything(Section):
         ("address", "https://b.example.org/x", "https://b.example.org/x/"),
         ("address", "", ""),
         ("path", "/srv", Path("/srv")),
+        ("file", "/etc/x.pem", "/etc/x.pem"),
+        ("file", "", ""),
         ("subnet", "10.89.0.0/16", "10.89.0.0/16"),
         ("subnet", "", ""),
         ("pattern", "gh/.*", "gh/.*"),
@@ -43,6 +54,7 @@ def test_accepted(key: str, value: str, kept: object) -> None:
         ("address", "binder.example.org"),
         ("address", "https://x?query"),
         ("path", "relative"),
+        ("file", "relative.pem"),
         ("subnet", "10.89.0.1/16"),
         ("pattern", "("),
         ("secret", "hunter2"),

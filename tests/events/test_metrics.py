@@ -25,6 +25,8 @@ from support.values import COMMIT
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 STATUS = ServiceStatus(3, 50, 2, 1, 4, False, 1000.0, (Check("Docker", True), Check("HAProxy", False)))
 REPO = COMMIT.repo_url
+OF_OTHER_PARTS = ("certificate_not_after_seconds",)
+"""Gauges that the composition adds."""
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -167,6 +169,8 @@ def test_every_metric_is_documented_and_nothing_else() -> None:
     """docs/reference/metrics.md lists exactly what is exported."""
     metrics = told()
     metrics.set_github_rate_limit(1)
+    for name in OF_OTHER_PARTS:
+        metrics.include(name, "", lambda: 0.0)
     exported = {family.name + ("_total" if family.type == "counter" else "") for family in metrics.registry.collect()}
     documented = set(re.findall(r"^\| `((?:binderhub|binderlet)_\w+)", DOCUMENTATION.read_text(), re.MULTILINE))
     assert documented == exported
@@ -176,3 +180,10 @@ def test_a_fact_without_a_metric_is_a_mistake() -> None:
     """A new kind of fact cannot be forgotten here."""
     with pytest.raises(TypeError, match="no metric for str"):
         told("not a fact")  # type: ignore[arg-type]  # on purpose
+
+
+def test_other_parts_have_gauges_of_their_own() -> None:
+    """What another part knows is read when the page is made."""
+    metrics = told()
+    metrics.include("certificate_not_after_seconds", "When it ends.", lambda: 7.0)
+    assert value(metrics, "binderlet_certificate_not_after_seconds") == 7

@@ -201,6 +201,8 @@ class Services:
     builds: Callable[[], Sequence[BuildView]] = no_builds
     desk: Desk | None = None
     """None where nothing can be reserved."""
+    challenges: Path | None = None
+    """Where answers to a certificate authority are; None where none is asked."""
     builder_info: Mapping[str, str] = field(default_factory=dict)
     """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
     version: str = __version__

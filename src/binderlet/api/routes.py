@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from binderlet.api.acme import Challenges
 from binderlet.api.admin import Admin
 from binderlet.api.build import PREFIX, Build
 from binderlet.api.buildlog import BuildLogs
@@ -61,6 +62,7 @@ def create_app(services: Services) -> Starlette:
         Prefix("/static/", request_response(site.asset), READ),
         *(Route(path, site.badge) for path in BADGES),
         Route("/robots.txt", site.robots),
+        Route("/.well-known/acme-challenge/{token}", Challenges(services.challenges).answer),
     ]
     return assemble(routes, services, streams, site)
 

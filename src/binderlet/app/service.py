@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from binderlet.api.ports import Services
 from binderlet.app.front import Front, keep_secret, visitors_url
+from binderlet.app.https import make_https, tls_of, webroot_of
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.operations import Operations
 from binderlet.app.record import Record
@@ -30,7 +32,6 @@ from binderlet.launch.places import Places
 from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
 from binderlet.pages.views import Pages
-from binderlet.router.base import Router
 from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.capacity import capacity, startable
@@ -40,6 +41,9 @@ from binderlet.sessions.pool import Pool
 from binderlet.sessions.reconcile import Reconciled
 from binderlet.sessions.standby import Crowd
 from binderlet.tasks import Tasks
+
+if TYPE_CHECKING:
+    from binderlet.router.https import Https
 
 log = structlog.get_logger(__name__)
 
@@ -78,9 +82,10 @@ class Service:
         self.tasks = Tasks("service")
         self._work = Tasks("launches and builds")
         self._sessions_tasks = Tasks("sessions")
-        self.router: Router = HAProxyRouter(
-            settings.server, state, self._run_folder / "control.sock", title=settings.pages.title
+        self.router = HAProxyRouter(
+            settings.server, state, self._run_folder / "control.sock", title=settings.pages.title, tls=tls_of(settings)
         )
+        self.https = make_https(settings, network, state, self.router.set_certificate)
         self.providers = make_providers(settings, network, state)
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)
@@ -101,6 +106,16 @@ class Service:
             settings.events,
             self.view.status,
             {provider.id: provider.event_name for provider in self.providers.values()},
+        )
+        if self.https:
+            self._watch_certificate(self.https)
+
+    def _watch_certificate(self, https: Https) -> None:
+        self._vitals.include(https.check)
+        self.record.metrics.include(
+            "certificate_not_after_seconds",
+            "When the certificate ends, in seconds since 1970.",
+            lambda: https.not_after,
         )
 
     def _make_sessions(self, environment: dict[str, str]) -> None:
@@ -176,6 +191,8 @@ class Service:
         step("Preparing the sessions' network")
         await self._machinery.engine.prepare()
         step("Starting HAProxy")
+        if self.https:
+            await self.https.prepare()
         await self.router.prepare()
         step("Looking for what an earlier run left")
         self.record.keep(self.bus, self.tasks)
@@ -227,6 +244,7 @@ class Service:
             build_log=self.builds.log_path,
             builds=self.view.builds,
             desk=Desk(self.standbys, self.providers, self.settings.server.public_url, places=self.places.limit),
+            challenges=webroot_of(self.state) if self.https else None,
             builder_info=self._machinery.builder.info,
         )
         self._front = Front(services, self._run_folder, self.record.metrics.observe_http)
@@ -238,6 +256,8 @@ class Service:
         self._sessions_tasks.start(self.hibernator.run(), name="hibernator")
         self._sessions_tasks.start(self.standbys.run(), name="standbys")
         self.tasks.start(self._vitals.run(), name="vitals")
+        if self.https:
+            self.tasks.start(self.https.run(), name="certificate")
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""

@@ -110,6 +110,22 @@ class HAProxyClient:
             raise RouterUnavailable(f"HAProxy refused to delete {key} from map {name}: {answer}")
         return not answer
 
+    async def set_certificate(self, file: str, pem: bytes) -> None:
+        """Give new TLS connections another certificate, chain and key in one text; open ones go on.
+
+        Raises:
+            RouterUnavailable: HAProxy refuses it, in its own words, and keeps the old one.
+        """
+        name = word(file)
+        # The payload ends at an empty line.
+        payload = "\n".join(line for line in pem.decode("ascii").splitlines() if line.strip())
+        answer = await self.ask(f"set ssl cert {name} <<\n{payload}\n")
+        if "Transaction" in answer:
+            answer = await self.ask(f"commit ssl cert {name}")
+        if "Success" not in answer:
+            await self.ask(f"abort ssl cert {name}")
+            raise RouterUnavailable(f"HAProxy does not take the new certificate: {answer.strip()}")
+
     async def table(self, name: str) -> Table:
         """Give a stick table's rows."""
         return parse_table(await self.ask(f"show table {word(name)}"))

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from binderlet.config.https import HttpsSettings
 from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
 from binderlet.config.units import ByteSize, Duration
 
@@ -341,6 +342,7 @@ class Settings(Section):
     """All settings of one service."""
 
     server: ServerSettings = ServerSettings()
+    https: HttpsSettings = HttpsSettings()
     paths: PathSettings = PathSettings()
     engine: EngineSettings = EngineSettings()
     session: SessionSettings = SessionSettings()

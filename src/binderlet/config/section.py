@@ -51,8 +51,14 @@ def absolute(value: Path) -> Path:
     return value
 
 
+def file_path(value: str) -> str:
+    """Check the path of a file, which begins at the root; empty stays empty."""
+    return str(absolute(Path(value))) if value else ""
+
+
 WebAddress = Annotated[str, AfterValidator(web_address)]
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
+FilePath = Annotated[str, AfterValidator(file_path)]
 Subnet = Annotated[str, AfterValidator(subnet)]
 RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 HexadecimalSecret = Annotated[SecretStr, AfterValidator(hexadecimal)]

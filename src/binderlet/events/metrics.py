@@ -146,6 +146,10 @@ class Metrics:
             self._github = Gauge(name, "Requests left to GitHub's API.", registry=self.registry)
         self._github.set(remaining)
 
+    def include(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Add a gauge that another part knows; read at each rendering, from memory."""
+        self._gauge(name, documentation).set_function(read)
+
     def render(self) -> bytes:
         """Give all metrics in the text format, at most a second old."""
         now = self._clock()

@@ -45,12 +45,17 @@ class Vitals:
         self._free_disk = free_disk
         self._sleep = sleep
         self._checks: dict[str, Check] = {}
+        self._others: list[Callable[[], Check]] = []
         self.started_at = clock()
 
     @property
     def checks(self) -> tuple[Check, ...]:
         """What was seen at the last look."""
         return tuple(self._checks.values())
+
+    def include(self, check: Callable[[], Check]) -> None:
+        """Take in what another part knows of itself; asked at each look, from memory."""
+        self._others.append(check)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -67,6 +72,8 @@ class Vitals:
         free = await asyncio.to_thread(self._free_disk, self._state)
         enough = free >= self._min_free_disk
         message = f"{free / 1024**3:.1f} GB free" + ("" if enough else ": builds are refused until there is more")
+        for other in self._others:
+            self._note(other())
         self._note(Check("Disk", enough, message, ignore_failure=True))
 
     async def _revive(self) -> str:

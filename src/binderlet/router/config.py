@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from binderlet.router.error_pages import ErrorPages
 
 MAP = "routes.map"
+CERTIFICATE = "certificate.pem"
 SOCKET = "haproxy.sock"
 MASTER_SOCKET = "master.sock"
 MAX_CONNECTIONS = 8000
+HTTPS_PORT = 443
 SPARE_FILES = 200
 """File descriptors left for listeners, health and sockets beside two per connection."""
 MAX_THREADS = 4
@@ -33,6 +35,17 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """HTTPS that HAProxy ends, with the certificate in ``CERTIFICATE``."""
+
+    port: int
+    redirect: bool = True
+    """Whether http leads to https."""
+    hsts: int = 0
+    """Seconds for which browsers are told to come by https only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that the configuration depends on."""
 
@@ -48,6 +61,7 @@ class Plan:
     threads: int = 2
     user: str = ""
     """``user:group`` to become after start; empty: stay who we are."""
+    tls: Tls | None = None
 
 
 def max_connections(open_files: int) -> int:
@@ -103,6 +117,7 @@ global
   tune.http.maxhdr 128
   # A worker that a reload replaced stays until its last WebSocket closes, but not for ever.
   hard-stop-after 24h
+  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
 """
 
 
@@ -143,14 +158,14 @@ def _frontend(plan: Plan) -> str:
     return f"""\
 frontend visitors
   bind {bind_address(plan.host, plan.port)}
-  http-request deny deny_status 405 if {{ method CONNECT TRACE }}
+{_https(plan)}  http-request deny deny_status 405 if {{ method CONNECT TRACE }}
   http-request deny deny_status 400 if {{ path_beg // }}
 
   # We are the edge: what a client says about itself is not passed on.
   http-request del-header ^(forwarded|x-forwarded-.*|x-real-ip|x-scheme|proxy)$ -m reg
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto {scheme}
-  http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
+{_https_mark(plan)}  http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
 
   # The id is the second segment of the raw path: an encoded one is not in the map and goes nowhere.
   acl of_session path_beg /user/
@@ -179,6 +194,28 @@ frontend visitors
   use_backend sessions if routed
   default_backend control
 """
+
+
+def _https_mark(plan: Plan) -> str:
+    return "  http-request set-header X-Forwarded-Proto https if { ssl_fc }\n" if plan.tls else ""
+
+
+def _https(plan: Plan) -> str:
+    if plan.tls is None:
+        return ""
+    lines = [f"bind {bind_address(plan.host, plan.tls.port)} ssl crt {CERTIFICATE} alpn h2,http/1.1"]
+    if plan.tls.redirect:
+        port = "" if plan.tls.port == HTTPS_PORT else f":{plan.tls.port}"
+        # The authority asks for its token by http, and monitors on this machine need no certificate.
+        unless = "if !tls !plain_path"
+        lines += [
+            "acl tls ssl_fc",
+            "acl plain_path path_beg /.well-known/acme-challenge/ /health",
+            f"http-request redirect code 308 location https://%[req.hdr(host),host_only]{port}%[pathq] {unless}",
+        ]
+    if plan.tls.hsts:
+        lines.append(f"http-response set-header Strict-Transport-Security max-age={plan.tls.hsts} if {{ ssl_fc }}")
+    return "".join(f"  {line}\n" for line in lines)
 
 
 def _sessions(plan: Plan) -> str:

@@ -38,7 +38,7 @@ class HAProxyRouter:
 
     ``server`` says where to listen, ``state`` is the folder in which ``run/`` is made, and ``control_socket`` is where
     the control plane answers what is not a session's. ``title`` names the service on the error pages; ``pages`` are
-    other pages altogether.
+    other pages altogether; with ``tls`` the certificate must be in ``run/`` before ``prepare``.
     """
 
     def __init__(
@@ -49,12 +49,13 @@ class HAProxyRouter:
         *,
         title: str = "binderlet",
         pages: ErrorPages | None = None,
+        tls: config.Tls | None = None,
     ) -> None:
         self.url_port = server.port
         self._server = server
         self._folder = (state / "run").absolute()
         self._control_socket = control_socket.absolute()
-        self._title, self._pages = title, pages
+        self._title, self._pages, self._tls = title, pages, tls
         for path in (self._folder / config.SOCKET, self._control_socket):
             if (excess := len(os.fsencode(path)) - SOCKET_PATH_LIMIT) > 0:
                 raise ConfigError(f"paths.state: {path} is {excess} bytes too long for a socket.")
@@ -118,6 +119,15 @@ class HAProxyRouter:
                 looks[pid] = traffic_of(act, await self._master.worker_table(pid, "ws"))
             return self._tally.count(looks)
 
+    async def set_certificate(self, pem: bytes) -> None:
+        """Use another certificate for new connections; ``CERTIFICATE`` must hold it already, for the next start.
+
+        Raises:
+            RouterUnavailable: HAProxy is away, or does not take it.
+        """
+        async with self._lock:
+            await self._client.set_certificate(config.CERTIFICATE, pem)
+
     async def ping(self) -> str:
         """Ask HAProxy for its version."""
         return f"HAProxy {await self._client.version()}"
@@ -139,10 +149,11 @@ class HAProxyRouter:
             control_socket=os.path.relpath(self._control_socket, self._folder),
             pages=pages,
             cors_allow_origin=self._server.cors_allow_origin,
-            secure=self._server.public_url.startswith("https:"),
+            secure=self._tls is None and self._server.public_url.startswith("https:"),
             max_connections=config.max_connections(open_file_limit()),
             threads=min(config.MAX_THREADS, os.cpu_count() or 1),
             user=unprivileged_user(self._control_socket.parent),
+            tls=self._tls,
         )
         text = config.render(plan)
         for name, page in pages.by_file().items():

@@ -97,8 +97,9 @@ def read_routes(path: Path) -> dict[str, str]:
     return routes
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace a file so that a reader sees the old text or the new one, never a part; blocks."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside.touch(mode=mode)
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
