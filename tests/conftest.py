@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from support.s3_server import S3Server, s3_server
+
 
 @pytest.fixture(autouse=True)
 def no_blocking_calls() -> Iterator[BlockBuster]:
@@ -15,3 +17,10 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         # A traceback that is printed reads the lines of the source: rare, and never in a request that goes well.
         guard.functions["os.stat"].can_block_in("structlog/_base.py", {"_proxy_to_logger"})
         yield guard
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with keys and TLS; each test makes its own bucket."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

@@ -41,7 +41,7 @@ def test_there_are_ports() -> None:
 def test_port_names_its_contract(file: Path) -> None:
     """Each port has a protocol with a docstring, and names the suite that all its implementations pass."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    assert f"tests/{file.parent.name}/test_contract.py" in (ast.get_docstring(tree) or "")
+    assert f"tests/{file.parent.relative_to(SOURCE)}/test_contract.py" in (ast.get_docstring(tree) or "")
     found = list(protocols(file))
     assert found
     assert all(ast.get_docstring(protocol) for protocol in found)

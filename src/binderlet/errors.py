@@ -17,12 +17,16 @@
     |   |-- TokenInvalid        the build token is forged, stale or for another repository
     |   |-- Full                the machine holds all the sessions it may
     |   |-- RepositoryFull      this repository holds all the sessions it may
-    |   `-- DiskFull            too little disk is left to build
+    |   |-- DiskFull            too little disk is left to build
+    |   |-- StorageRefused      the object storage does not take these keys
+    |   `-- StorageFull         the object storage takes no more
     |-- Unavailable             something outside does not answer now; trying again may help
     |   |-- EngineUnavailable   Docker or Podman
     |   |-- RouterUnavailable   HAProxy
     |   |-- ProviderUnavailable the repository's host
     |   |-- StoreUnavailable    the history database
+    |   |-- StorageUnavailable  the object storage
+    |   |-- ImagesUnavailable   the image registry
     |   `-- ServiceUnavailable  the control plane, for the command line
     |-- BuildFailed             the repository could not be made into an image
     |   |-- BuildTimeout        the deadline passed
@@ -31,7 +35,8 @@
     |-- LaunchFailed            the image is there but no session came of it
     |   |-- ImageMissing        the image went away between look-up and start
     |   |-- SessionDied         the session ended before it answered
-    |   `-- SessionSilent       the session never answered
+    |   |-- SessionSilent       the session never answered
+    |   `-- ImageRejected       what a registry sent is not what it was asked for
     |-- MissingProgram          a program that binderlet starts is not installed
     |-- AddressInUse            the port is taken
     `-- AlreadyRunning          another control plane runs on this machine
@@ -181,6 +186,24 @@ class DiskFull(Refused):
     default_hint = "Free some disk, for example with 'docker image prune'; builder.min_free_disk is the limit."
 
 
+class StorageRefused(Refused):
+    """The object storage, or the registry on it, does not take these credentials."""
+
+    code = "storage_refused"
+    default_hint = (
+        "Check the keys under [registry]: are they expired, may they read and write the bucket, and is this machine's"
+        " clock right ('timedatectl')?"
+    )
+
+
+class StorageFull(Refused):
+    """The object storage takes no more; images that are built here still launch."""
+
+    status = 507
+    code = "storage_full"
+    default_hint = "Raise the bucket's quota, or make room in it; pushing goes on by itself."
+
+
 class Unavailable(BinderletError):
     """Something outside does not answer now; trying again may help."""
 
@@ -214,6 +237,20 @@ class StoreUnavailable(Unavailable):
 
     code = "store_unavailable"
     default_hint = "Is the disk full or read-only? 'binderlet doctor' checks it."
+
+
+class StorageUnavailable(Unavailable):
+    """The object storage does not answer, or fails."""
+
+    code = "storage_unavailable"
+    default_hint = "Does registry.s3.endpoint answer from here? Nothing is lost: what waits is sent when it does."
+
+
+class ImagesUnavailable(Unavailable):
+    """The image registry does not answer, or fails; that never means that an image is missing."""
+
+    code = "images_unavailable"
+    default_hint = "Images that are on this machine still launch; 'binderlet status' and /health say what is wrong."
 
 
 class ServiceUnavailable(Unavailable):
@@ -279,6 +316,14 @@ class SessionSilent(LaunchFailed):
 
     code = "session_silent"
     default_hint = "Operators can raise session.start_timeout."
+
+
+class ImageRejected(LaunchFailed):
+    """What a registry sent is not what it was asked for: another digest, or labels of another repository."""
+
+    status = 502
+    code = "image_rejected"
+    default_hint = "The image is built here instead; look at that registry, or take it off registry.peers."
 
 
 class MissingProgram(BinderletError):

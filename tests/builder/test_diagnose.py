@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from binderlet.builder.diagnose import diagnose, may_build_from_source
+from binderlet.builder.diagnose import diagnose, end_error, may_build_from_source
 from binderlet.builder.plan import Kind, Plan
 from binderlet.errors import (
     BadRepository,
     BinderletError,
     BuildFailed,
+    BuildTimeout,
     DiskFull,
     EngineUnavailable,
     RegistryUnreachable,
@@ -129,3 +130,18 @@ def test_diagnose(plan: Plan, tail: str, kind: type[BinderletError], words: str)
 def test_may_build_from_source(tail: str, *, may: bool) -> None:
     """What another installer could not mend either is not tried again."""
     assert may_build_from_source(tail, diagnose(tail, PYTHON, 1)) is may
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "words"),
+    [
+        ("timeout", BuildTimeout, "longer than 1m"),
+        ("lost", BuildFailed, "ended from outside"),
+        ("exited", BuildFailed, "3"),
+    ],
+)
+def test_ends(reason: str, kind: type[BinderletError], words: str) -> None:
+    """A build that took too long, or that something else ended, says so; else its own words count."""
+    error = end_error(reason, "no words", 3, PYTHON, 60)
+    assert type(error) is kind
+    assert words in error.message

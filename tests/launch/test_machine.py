@@ -12,6 +12,7 @@ from binderlet.errors import (
     EngineUnavailable,
     Full,
     ImageMissing,
+    ImagesUnavailable,
     RefNotFound,
     RepositoryFull,
     RouterUnavailable,
@@ -19,6 +20,7 @@ from binderlet.errors import (
 )
 from binderlet.launch import machine as m
 from binderlet.launch.request import LaunchRequest
+from binderlet.launch.words import failed_event, status_of
 from binderlet.model import SessionState
 from support.dialogue import Dialogue
 from support.values import COMMIT, IMAGE, REQUEST, SESSION, SPEC
@@ -105,10 +107,61 @@ def test_unknown_ref_fails_once() -> None:
     """A ref that does not exist ends the launch with one event that has a status and a hint."""
     error = RefNotFound("There is no branch, tag or commit nope.")
     dialogue = Dialogue(REQUEST, m.Begin()) << m.Resolve(SPEC) >> m.Failed(error)
-    event = m.failed_event(error)
+    event = failed_event(error)
     dialogue << m.Announce(event) << m.Finish("failure", error)
     dialogue.end()
     assert (event.fields["status_code"], event.fields["code"]) == (404, "ref_not_found")
+
+
+def with_registry() -> Dialogue:
+    """A launch whose commit is known, of a service that has a registry."""
+    dialogue = Dialogue(REQUEST, m.Begin(), has_registry=True) << m.Resolve(SPEC) >> m.Resolved(COMMIT)
+    return dialogue << m.FindImage(COMMIT)
+
+
+def test_an_image_of_the_registry_is_pulled() -> None:
+    """An image that is not here comes from the registry, without a build."""
+    dialogue = with_registry() >> m.ImageAbsent()
+    dialogue.announced("waiting", "in the registry") << m.Pull(COMMIT) >> m.Pulled(IMAGE)
+    dialogue.announced("built", "Pulled") << m.RequestPlace(COMMIT.repo_url, COMMIT.owner)
+    dialogue.end()
+    assert not dialogue.machine.waited_for_build
+
+
+def test_what_no_registry_has_is_built() -> None:
+    """An image that is not pulled is built."""
+    dialogue = with_registry() >> m.ImageAbsent()
+    dialogue.announced("waiting", "in the registry") << m.Pull(COMMIT) >> m.NotPulled()
+    dialogue.announced("waiting", "Waiting for build") << m.Build(COMMIT) >> m.Built(IMAGE)
+    dialogue.announced("built", "Built") << m.RequestPlace(COMMIT.repo_url, COMMIT.owner)
+    dialogue.end()
+    assert dialogue.machine.waited_for_build
+
+
+def test_local_images_never_wait_for_the_registry() -> None:
+    """An image that is here is started, whatever there is besides."""
+    dialogue = with_registry() >> m.ImageFound(IMAGE)
+    dialogue.announced("built", "Found") << m.RequestPlace(COMMIT.repo_url, COMMIT.owner)
+    dialogue.end()
+
+
+def test_image_cleaned_away_comes_back_from_the_registry() -> None:
+    """An image that vanished between look-up and start is pulled before it is built again."""
+    dialogue = with_registry() >> m.ImageFound(IMAGE)
+    dialogue.announced("built", "Found") << m.RequestPlace(COMMIT.repo_url, COMMIT.owner) >> m.Admitted()
+    dialogue.announced("launching", "Launching") << m.StartSession(COMMIT, IMAGE) >> m.Failed(ImageMissing("Gone."))
+    dialogue.announced("waiting", "in the registry") << m.Pull(COMMIT) >> m.Pulled(IMAGE)
+    dialogue.announced("built", "Pulled") << m.StartSession(COMMIT, IMAGE)
+    dialogue.end()
+
+
+def test_a_pull_that_may_not_be_a_build_fails() -> None:
+    """Where the registry does not answer and builds are not allowed meanwhile, the launch says so."""
+    error = ImagesUnavailable("The registry does not answer.")
+    dialogue = with_registry() >> m.ImageAbsent()
+    dialogue.announced("waiting", "in the registry") << m.Pull(COMMIT) >> m.Failed(error)
+    dialogue.announced("failed", "does not answer") << m.Finish("failure", error)
+    dialogue.end()
 
 
 def test_failed_build_takes_no_place() -> None:
@@ -201,7 +254,7 @@ def test_recovered_session_that_was_made_and_never_run() -> None:
 )
 def test_refusals_are_counted_apart(error: Full | RepositoryFull | EngineUnavailable, status: str) -> None:
     """A refusal is not a failure in the metrics."""
-    assert m.status_of(error) == status
+    assert status_of(error) == status
 
 
 @pytest.mark.parametrize("happening", [m.ImageAbsent(), m.Paused(), m.Routed()])

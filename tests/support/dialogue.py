@@ -12,8 +12,8 @@ from binderlet.launch.request import LaunchRequest
 class Dialogue:
     """Run a machine step by step; any command that is not the expected one fails the test."""
 
-    def __init__(self, request: LaunchRequest, first: Happening) -> None:
-        self.machine = Machine(request)
+    def __init__(self, request: LaunchRequest, first: Happening, *, has_registry: bool = False) -> None:
+        self.machine = Machine(request, has_registry=has_registry)
         self._pending: deque[Command] = deque(self.machine.handle(first))
 
     def __lshift__(self, expected: Command) -> Self:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from binderlet.api.ports import Page
 from binderlet.errors import BinderletError, Refused
 from binderlet.events.kinds import LaunchEvent
-from binderlet.launch.machine import failed_event
+from binderlet.launch.words import failed_event
 
 log = structlog.get_logger(__name__)
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from binderlet.app.tier import Tier
 from binderlet.builder.base import Builder
 from binderlet.builder.base_image import BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
@@ -38,6 +39,8 @@ class Machinery:
     description: str
     """For people: ``Docker 20.10.24, BuildKit ...``."""
     close: Callable[[], Awaitable[None]]
+    tier: Tier | None = None
+    """The second tier of images; None where there is none."""
 
 
 async def real_machinery(settings: Settings, network: NetworkEnvironment, state: Path) -> Machinery:
@@ -51,8 +54,12 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         undo.push_async_callback(docker.close)
         toolchain = await choose_toolchain(socket=docker.socket, engine_is_podman=docker.is_podman)
         images = LocalImages(docker)
-        base = BaseImages(docker, settings.builder, network, toolchain, state / "base")
-        builder = BuildKitBuilder(settings.builder, network, toolchain=toolchain, base=base, images=images, state=state)
+        tier = Tier(settings, docker, images, state, network.ca_bundle) if Tier.is_wanted(settings) else None
+        bring = tier.parts.bring if tier and tier.parts else None
+        base = BaseImages(docker, settings.builder, network, toolchain, state / "base", bring=bring)
+        builder = BuildKitBuilder(
+            settings.builder, network, toolchain=toolchain, base=base, images=images, state=state, bring=bring
+        )
         await images.watch()
         renewal = Renewal(base, state / "base" / "renewal-log", max_age=settings.builder.base_max_age)
         renewal.start()
@@ -64,7 +71,7 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         await builder.close()
 
     engine = DockerEngine(docker, settings.engine, settings.server.instance)
-    return Machinery(engine, images, builder, f"{docker}, {toolchain.description}", close)
+    return Machinery(engine, images, builder, f"{docker}, {toolchain.description}", close, tier)
 
 
 async def fake_machinery() -> Machinery:

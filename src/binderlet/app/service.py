@@ -89,7 +89,13 @@ class Service:
         self.providers = make_providers(settings, network, state)
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)
-        self._vitals = Vitals(machinery.engine, self.router, state=state, min_free_disk=settings.builder.min_free_disk)
+        self._vitals = Vitals(
+            machinery.engine,
+            self.router,
+            state=state,
+            min_free_disk=settings.builder.min_free_disk,
+            others=machinery.tier.checks() if machinery.tier else {},
+        )
         self.view = View(
             self.url,
             self.places,
@@ -179,6 +185,7 @@ class Service:
                 self.sessions,
                 self.bus,
                 settings,
+                pulls=self._machinery.tier.pulls if self._machinery.tier else None,
             ),
             self._work,
         )
@@ -187,6 +194,9 @@ class Service:
         """Bring everything up, in the order in which the parts need each other."""
         with contextlib.suppress(RouterUnavailable):
             self.took_over = bool(await self.router.ping())
+        if self._machinery.tier is not None:
+            step("Starting the image registry")
+            await self._machinery.tier.start()
         await self._prepare_builder(step)
         step("Preparing the sessions' network")
         await self._machinery.engine.prepare()
@@ -258,6 +268,9 @@ class Service:
         self.tasks.start(self._vitals.run(), name="vitals")
         if self.https:
             self.tasks.start(self.https.run(), name="certificate")
+        if self._machinery.tier is not None:
+            self._machinery.tier.busy = lambda: bool(self._crowd().starting or self.builds.running)
+            self._machinery.tier.run(self.bus, self.record.metrics.registry)
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""
@@ -280,6 +293,8 @@ class Service:
             if self._front:
                 await self._front.stop()
             await self.tasks.close()
+            if self._machinery.tier is not None:
+                await self._machinery.tier.close(end=end is End.ALL)
             await self._sessions_tasks.close()
             if end is not End.LEAVE:
                 await self._end_work(end)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
+
+Bring = Callable[[str, str, str, Callable[[str], None]], Awaitable[bool]]
+"""Brings an image that builds start from: its name, a label and the value it must have, and who is told in lines.
+
+False where it has to be made here; raises ``EngineUnavailable`` alone.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from binderlet.builder import base_recipe, diagnose
+from binderlet.builder.base import Bring
 from binderlet.builder.base_recipe import NETWORK_SECRET, Recipe
 from binderlet.builder.job import Job, JobSpec, Outcome
 from binderlet.builder.render import exports
@@ -91,7 +92,9 @@ class BaseImages:
         folder: Path,
         *,
         repository: str = "binderlet/base",
+        bring: Bring | None = None,
     ) -> None:
+        self._bring = bring
         self._docker = docker
         self._settings = settings
         self._network = network
@@ -120,7 +123,10 @@ class BaseImages:
         if self._making.locked():
             log.write("Waiting for the base image, which is being made.")
         async with self._making:
-            return await self._find(name) or await self._make(made, name, log)
+            found = await self._find(name)
+            if found is None and self._bring and await self._bring(name, VERSION_LABEL, made.base_key, log.write):
+                found = await self._find(name)
+            return found or await self._make(made, name, log)
 
     async def renew(self, log: BuildLog) -> BaseImage:
         """Make the base image anew, with Debian's packages of today; the old one is used until the new one is ready.

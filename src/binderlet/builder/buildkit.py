@@ -17,14 +17,14 @@ from typing import Any, Protocol
 
 import binderlet
 from binderlet.builder import lock, render
-from binderlet.builder.base import BuildRequest
+from binderlet.builder.base import Bring, BuildRequest
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
 from binderlet.builder.conda import recipe
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.context import Context, own_ignore_file
 from binderlet.builder.detect import Detected, detect
-from binderlet.builder.diagnose import FROM_SOURCE, diagnose, may_build_from_source
+from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_build_from_source
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.group import limit_builds, limits_of
 from binderlet.builder.job import JobSpec, Outcome
@@ -39,8 +39,7 @@ from binderlet.builder.running import Jobs
 from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
-from binderlet.config.units import format_duration
-from binderlet.errors import BinderletError, BuildFailed, BuildTimeout
+from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
@@ -118,7 +117,9 @@ class BuildKitBuilder:
         base: BaseImages,
         images: Images,
         state: Path,
+        bring: Bring | None = None,
     ) -> None:
+        self._bring = bring
         self._settings = settings
         self._network = network
         self._tools = toolchain
@@ -198,7 +199,7 @@ class BuildKitBuilder:
             conda=recipe.key_parts(plan.conda, self._settings.conda_channels, plan.exclude_newer) if plan.conda else (),
         )
         environment = f"{ENVIRONMENT_IMAGE}:{key}"
-        if await self._images.find(environment) is None:
+        if await self._images.find(environment) is None and not await self._brought(environment, key, work):
             await self._build_environment(work, base, key)
         elif plan.apt or plan.requirements_file or plan.conda:
             work.log.write("This environment has been built before; adding the repository's files...")
@@ -210,6 +211,9 @@ class BuildKitBuilder:
             await self._build_environment(work, base, key)
             outcome = await self._content(work, environment, labels)
         self._raise_unless_good(outcome, work)
+
+    async def _brought(self, environment: str, key: str, work: _Work) -> bool:
+        return bool(self._bring and await self._bring(environment, "binderlet.environment", key, work.log.write))
 
     async def _is_gone(self, image: str) -> bool:
         await self._images.refresh()
@@ -381,7 +385,7 @@ class BuildKitBuilder:
     def _raise_unless_good(self, outcome: Outcome, work: _Work) -> None:
         if outcome.reason == "exited" and outcome.code == 0:
             return
-        raise _error(outcome, work.plan, self._settings.timeout)
+        raise end_error(outcome.reason, outcome.tail, outcome.code, work.plan, self._settings.timeout)
 
 
 def _progress(tools: Toolchain, plan: Plan) -> str:
@@ -389,11 +393,3 @@ def _progress(tools: Toolchain, plan: Plan) -> str:
     if tools.kind == "podman":
         return "raw"
     return "steps" if plan.kind is Kind.DOCKERFILE else "output"
-
-
-def _error(outcome: Outcome, plan: Plan, timeout: float) -> BinderletError:
-    if outcome.reason == "timeout":
-        return BuildTimeout(f"The build took longer than {format_duration(timeout)}, so it was ended.")
-    if outcome.reason == "exited":
-        return diagnose(outcome.tail, plan, outcome.code)
-    return BuildFailed("The build's process was ended from outside.", hint="Try again.")

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 
 from binderlet.builder.plan import Kind, Plan
+from binderlet.config.units import format_duration
 from binderlet.errors import (
     BadRepository,
     BinderletError,
     BuildFailed,
+    BuildTimeout,
     DiskFull,
     EngineUnavailable,
     RegistryUnreachable,
@@ -69,6 +71,15 @@ def diagnose(tail: str, plan: Plan, code: int) -> BinderletError:
     if "postBuild" in plan.post_build and (plan.kind is Kind.PYTHON):
         return BuildFailed(f"The build failed with exit code {code}; {plan.post_build} or a step before it went wrong.")
     return BuildFailed(f"The build failed with exit code {code}.")
+
+
+def end_error(reason: str, tail: str, code: int, plan: Plan, timeout: float) -> BinderletError:
+    """Give the error of a build that has not ended well; ``reason`` is its outcome's, ``timeout`` the limit."""
+    if reason == "timeout":
+        return BuildTimeout(f"The build took longer than {format_duration(timeout)}, so it was ended.")
+    if reason == "exited":
+        return diagnose(tail, plan, code)
+    return BuildFailed("The build's process was ended from outside.", hint="Try again.")
 
 
 def may_build_from_source(tail: str, error: BinderletError) -> bool:

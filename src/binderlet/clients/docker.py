@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -138,13 +138,20 @@ class DockerClient:
                     break
             return bytes(answer[:limit])
 
-    async def stream(self, path: str, *, params: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def stream(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[dict[str, Any]]:
         """Give the JSON objects of an answer without end, such as events, one a line; it has no deadline.
 
         Raises:
             DockerError: the engine refused.
         """
-        async with self._open(path, params, aiohttp.ClientTimeout(sock_connect=5)) as content:
+        async with self._open(path, params, aiohttp.ClientTimeout(sock_connect=5), method, headers) as content:
             rest = b""
             # Not by readline(): it fails at 128 kB, and events carry the labels of images, which strangers write.
             async for chunk in content.iter_any():
@@ -155,10 +162,16 @@ class DockerClient:
 
     @asynccontextmanager
     async def _open(
-        self, path: str, params: Mapping[str, str] | None, deadlines: aiohttp.ClientTimeout
+        self,
+        path: str,
+        params: Mapping[str, str] | None,
+        deadlines: aiohttp.ClientTimeout,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.StreamReader]:
         # aiodocker's public calls of this kind make a second call, or start a task that nobody owns.
-        async with self.docker._query(path, "GET", params=params, timeout=deadlines) as response:  # noqa: SLF001
+        query = self.docker._query(path, method, params=params, headers=headers, timeout=deadlines)  # noqa: SLF001
+        async with query as response:
             try:
                 yield response.content
             finally:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from binderlet.config.https import HttpsSettings
+from binderlet.config.registry import RegistrySettings
 from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
 from binderlet.config.units import ByteSize, Duration
 
@@ -352,6 +353,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     builder: BuilderSettings = BuilderSettings()
     network: NetworkSettings = NetworkSettings()
+    registry: RegistrySettings = RegistrySettings()
     providers: ProviderSettings = ProviderSettings()
     pages: PageSettings = PageSettings()
     security: SecuritySettings = SecuritySettings()

@@ -67,7 +67,7 @@ class LaunchEnded:
     origin: str = ""
     request_origin: str = ""
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
-    """How long it spent in each step: resolve, build, queue, start, route."""
+    """How long it spent in each step: resolve, pull, build, queue, start, route."""
 
 
 @dataclass(frozen=True, slots=True)

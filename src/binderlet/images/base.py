@@ -19,6 +19,13 @@ class ImageStore(Protocol):
             EngineUnavailable: the store could not be asked; that is never "missing".
         """
 
+    async def all(self) -> list[Image]:
+        """Give the images that are here, one for each of their names; as ``find``, from memory.
+
+        Raises:
+            EngineUnavailable: the store could not be asked.
+        """
+
     async def refresh(self) -> None:
         """Read the store anew.
 

@@ -20,6 +20,11 @@ class FakeImages:
         self._check()
         return self.images.get(name)
 
+    async def all(self) -> list[Image]:
+        """See ``ImageStore``."""
+        self._check()
+        return list(self.images.values())
+
     async def refresh(self) -> None:
         """See ``ImageStore``."""
         self._check()

@@ -58,6 +58,12 @@ class LocalImages:
             await self.refresh()
         return self._index.get(name) or await self._look(name)
 
+    async def all(self) -> list[Image]:
+        """See ``ImageStore``."""
+        if not self._is_read:
+            await self.refresh()
+        return list(self._index.values())
+
     async def refresh(self) -> None:
         """See ``ImageStore``."""
         async with self._reading:

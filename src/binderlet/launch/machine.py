@@ -10,6 +10,14 @@ The ordinary dialogue::
     Resolved(commit)    -> FindImage
     ImageFound(image)   -> Announce(built), RequestPlace          ImageAbsent -> Announce(waiting), Build
     Admitted            -> Announce(launching), StartSession      Built(image) -> as ImageFound
+
+Where there is a registry, it comes before a build::
+
+    ImageAbsent         -> Announce(waiting), Pull
+    Pulled(image)       -> as ImageFound                          NotPulled -> Announce(waiting), Build
+
+And in the end::
+
     Started(session)    -> AddRoute
     Routed(session)     -> Announce(ready), Finish(success)
     Failed(error)       -> (undo what was done), Announce(failed), Finish(failure)
@@ -21,9 +29,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from binderlet.errors import BinderletError, EngineUnavailable, Full, ImageMissing, RepositoryFull
+from binderlet.errors import BinderletError, EngineUnavailable, ImageMissing
 from binderlet.events.kinds import LaunchEvent
 from binderlet.launch.request import LaunchRequest
+from binderlet.launch.words import commit_of, failed_event, queue_event, status_of
 from binderlet.model import Commit, Image, Phase, RepoSpec, Session, SessionState
 
 ATTEMPTS = 4
@@ -64,6 +73,18 @@ class ImageFound:
 @dataclass(frozen=True, slots=True)
 class ImageAbsent:
     """There is no image for the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The image was brought from a registry."""
+
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class NotPulled:
+    """The image is to be built: no registry has it, building is quicker, or none answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +139,8 @@ Happening = (
     | Resolved
     | ImageFound
     | ImageAbsent
+    | Pulled
+    | NotPulled
     | Built
     | Queued
     | Admitted
@@ -141,6 +164,13 @@ class Resolve:
 @dataclass(frozen=True, slots=True)
 class FindImage:
     """Look for an image of the commit."""
+
+    commit: Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Bring the image from a registry, or wait for the pull that already goes on."""
 
     commit: Commit
 
@@ -220,6 +250,7 @@ class Finish:
 Command = (
     Resolve
     | FindImage
+    | Pull
     | Build
     | RequestPlace
     | StartSession
@@ -236,8 +267,9 @@ Command = (
 class Machine:
     """One launch. ``handle`` is called once for each thing that happens, in order."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: LaunchRequest, *, has_registry: bool = False) -> None:
         self.request = request
+        self._has_registry = has_registry
         self.commit: Commit | None = None
         self.image: Image | None = None
         self.session: Session | None = None
@@ -247,7 +279,7 @@ class Machine:
         self._attempt = 1
         self._rebuilt = False
 
-    def handle(self, happening: Happening) -> Sequence[Command]:  # noqa: C901, PLR0911 - one line for each thing that can happen
+    def handle(self, happening: Happening) -> Sequence[Command]:  # noqa: C901, PLR0911, PLR0912 - one line for each thing that can happen
         """Give the commands that follow from what happened."""
         match happening:
             case Begin():
@@ -258,10 +290,15 @@ class Machine:
                 return self._resolved(commit)
             case ImageFound(image):
                 return self._have_image(image, "Found built image, launching...\n")
-            case ImageAbsent():
+            case ImageAbsent() if self._has_registry:
+                looking = Announce(LaunchEvent(Phase.WAITING, "Looking for the image in the registry...\n"))
+                return [looking, Pull(self._known_commit)]
+            case ImageAbsent() | NotPulled():
                 self.waited_for_build = True
                 waiting = Announce(LaunchEvent(Phase.WAITING, "Waiting for build to start...\n"))
                 return [waiting, Build(self._known_commit)]
+            case Pulled(image):
+                return self._have_image(image, "Pulled image, launching...\n")
             case Built(image):
                 return self._have_image(image, "Built image, launching...\n")
             case Queued(position, taken, limit):
@@ -318,10 +355,13 @@ class Machine:
     def _failed(self, error: BinderletError) -> Sequence[Command]:
         if self._recovered is not None and self.commit is None:
             # The session runs, whatever the repository's host says today.
-            return self._resolved(_commit_of(self._recovered))
+            return self._resolved(commit_of(self._recovered))
         starting = self._has_place and self.session is None and self.image is not None
         if starting and isinstance(error, ImageMissing) and not self._rebuilt:
-            self._rebuilt = self.waited_for_build = True
+            self._rebuilt = True
+            if self._has_registry:
+                return self.handle(ImageAbsent())
+            self.waited_for_build = True
             gone = LaunchEvent(Phase.WAITING, "The image was cleaned away meanwhile; building it again...\n")
             return [Announce(gone), Build(self._known_commit)]
         if starting and isinstance(error, EngineUnavailable) and self._attempt < ATTEMPTS:
@@ -353,38 +393,3 @@ class Machine:
             "binder_client_ip": request.client,
         }
         return LaunchEvent(Phase.READY, f"server running at {url}\n", fields)
-
-
-def _commit_of(session: Session) -> Commit:
-    """Give what a session's labels know of its commit."""
-    return Commit(
-        provider=session.provider,
-        sha=session.image.rpartition(":")[2],
-        clone_url=session.repo_url,
-        repo_url=session.repo_url,
-        ref_url=session.repo_url,
-        resolved_spec=session.spec,
-        slug="",
-        owner="",
-    )
-
-
-def queue_event(position: int, taken: int, limit: int) -> LaunchEvent:
-    """Say where in the queue a launch is."""
-    text = f"All {limit} places are taken ({taken} sessions). You are number {position} in the queue...\n"
-    return LaunchEvent(Phase.WAITING, text, {"queue_position": position})
-
-
-def failed_event(error: BinderletError) -> LaunchEvent:
-    """Say once and for all why a launch failed, and what to do next."""
-    fields = {"status_code": error.status, "code": error.code, "hint": error.hint}
-    return LaunchEvent(Phase.FAILED, f"{error.message}\n{error.hint}\n", fields)
-
-
-def status_of(error: BinderletError) -> str:
-    """Give the status that BinderHub's metrics count an error under; a refusal is not a failure."""
-    if isinstance(error, RepositoryFull):
-        return "repo_quota"
-    if isinstance(error, Full):
-        return "pod_quota"
-    return "failure"

@@ -17,6 +17,7 @@ from binderlet.events.bus import Bus, Story
 from binderlet.events.kinds import LaunchEnded, LaunchEvent, LaunchStarted, SessionStarted
 from binderlet.images.base import ImageStore
 from binderlet.images.names import image_name
+from binderlet.images.pull import Pulls
 from binderlet.launch import machine as m
 from binderlet.launch.admission import check_banned
 from binderlet.launch.builds import Build, Builds, build_id
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 STEPS = {
     m.Resolve: "resolve",
+    m.Pull: "pull",
     m.Build: "build",
     m.RequestPlace: "queue",
     m.StartSession: "start",
@@ -70,6 +72,8 @@ class Parts:
     bus: Bus
     settings: Settings
     clock: Callable[[], float] = time.time
+    pulls: Pulls | None = None
+    """None where images come from no registry."""
 
 
 class Launch:
@@ -81,7 +85,7 @@ class Launch:
         self.story = Story()
         self.ended_at = 0.0
         self._parts = parts
-        self._machine = m.Machine(request)
+        self._machine = m.Machine(request, has_registry=parts.pulls is not None)
         self._started_at = parts.clock()
         self._seconds: dict[str, float] = {}
         self._viewers = 0
@@ -154,7 +158,7 @@ class Launch:
                 self._seconds[step] = self._seconds.get(step, 0) + self._parts.clock() - began
         return happening
 
-    async def _do(self, command: m.Command) -> m.Happening | None:  # noqa: C901, PLR0911 - one case a command
+    async def _do(self, command: m.Command) -> m.Happening | None:  # noqa: C901, PLR0911, PLR0912 - one case a command
         parts = self._parts
         match command:
             case m.Announce(event):
@@ -166,6 +170,8 @@ class Launch:
             case m.FindImage(commit):
                 image = await parts.images.find(self._image_name(commit))
                 return m.ImageFound(image) if image else m.ImageAbsent()
+            case m.Pull(commit):
+                return await self._pull(commit)
             case m.Build(commit):
                 return m.Built(await self._build(commit))
             case m.RequestPlace(repo_url, owner):
@@ -199,7 +205,24 @@ class Launch:
     def _image_name(self, commit: Commit) -> str:
         return image_name(self._parts.settings.builder.image_prefix, commit.slug, commit.sha)
 
+    async def _pull(self, commit: Commit) -> m.Happening:
+        pulls = self._parts.pulls
+        pull = pulls.join(commit, self._image_name(commit)) if pulls is not None else None
+        if pull is None:
+            return m.NotPulled()
+        async for _, event in pull.story.follow():
+            self.story.add(event)
+        image = await pull.result()
+        return m.Pulled(image) if image else m.NotPulled()
+
     async def _build(self, commit: Commit) -> Image:
+        try:
+            return await self._wait_for_build(commit)
+        finally:
+            if self._parts.pulls is not None:
+                self._parts.pulls.release(self._image_name(commit))
+
+    async def _wait_for_build(self, commit: Commit) -> Image:
         build = self._parts.builds.join(commit, self._image_name(commit), retry=self.request.retry)
         build.launches.add(self.id)
         self._waits_for = build

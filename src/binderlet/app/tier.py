@@ -1,0 +1,286 @@
+"""The second tier of images: its registry, the peers', and who pushes to and pulls from them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from binderlet.clients.docker import DockerClient, engine_errors
+from binderlet.clients.oci import OciClient
+from binderlet.config import Settings
+from binderlet.config.registry import PeerSettings, RegistrySettings
+from binderlet.errors import BinderletError, ImagesUnavailable
+from binderlet.events.bus import Bus
+from binderlet.events.kinds import BuildEnded, Fact, LaunchEnded
+from binderlet.images.base import ImageStore
+from binderlet.images.names import image_name
+from binderlet.images.pull import Peer, Pulls
+from binderlet.images.pull_parts import Parts
+from binderlet.images.pull_restore import Restored, choose, restore
+from binderlet.images.pull_trust import BASE
+from binderlet.images.registry.base import Registry
+from binderlet.images.registry.distribution import RegistryProcess
+from binderlet.images.registry.gate import Gate, Upstream
+from binderlet.images.registry.oci import OciRegistry
+from binderlet.images.registry.pulse import Pulse
+from binderlet.images.registry.throttle import Throttle
+from binderlet.images.transfer import Names, Pusher, environment_name
+from binderlet.images.transfer_record import Record
+from binderlet.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+OWN = "r"
+"""The service's own registry at the gate."""
+
+
+class Tier:
+    """Everything of the second tier: ``start`` before the builder is prepared, ``run`` once the bus is there."""
+
+    def __init__(
+        self, settings: Settings, docker: DockerClient, images: ImageStore, state: Path, ca_bundle: Path | None
+    ) -> None:
+        own = settings.registry
+        folder = state / "registry"
+        self.settings = own
+        self.record = Record(folder / "record.json")
+        self.busy: Callable[[], bool] = lambda: False
+        """Whether somebody waits for this machine; pushing then yields."""
+        self.tasks = Tasks("registry")
+        self.process = RegistryProcess(folder, own.s3, ca_bundle=ca_bundle) if own.s3.endpoint else None
+        self.throttle = Throttle(own.push_rate, own.yield_rate, self._is_busy)
+        self._prefix = settings.builder.image_prefix
+        self._docker = docker
+        self._images = images
+        upstreams: dict[str, Upstream] = {}
+        self.gate = Gate(upstreams, folder / "gate-port")
+        self.upstream: Upstream | None = None
+        self.registry: Registry | None = None
+        if own.is_on:
+            self.upstream = upstreams[OWN] = _own_upstream(own, self.process, ca_bundle, self.throttle)
+            self.registry = OciRegistry(self.upstream.client, docker, self.gate, OWN, folder=self.upstream.folder)
+        revive = self.process.ensure if self.process else None
+        self.pulse = Pulse(self._ask, revive=revive)
+        self._peers = [self._peer(f"p{number}", peer, upstreams, ca_bundle) for number, peer in enumerate(own.peers)]
+        self.names = Names(self._prefix)
+        self.pulls = Pulls(
+            self.registry,
+            self.pulse,
+            self.record,
+            images,
+            settings=own,
+            tasks=self.tasks,
+            peers=self._peers,
+            layers=self._layers,
+        )
+        self.parts = Parts(self.registry, self.pulse, self.record, images, self.pulls.rate) if self.registry else None
+        self.pusher = (
+            Pusher(
+                self.registry,
+                self.pulse,
+                self.record,
+                here=images.all,
+                names=self.names,
+                instance=settings.server.instance,
+                enabled=own.push,
+            )
+            if self.registry
+            else None
+        )
+
+    @staticmethod
+    def is_wanted(settings: Settings) -> bool:
+        """Whether there is a registry to push to, or a peer's to pull from."""
+        return settings.registry.is_on or bool(settings.registry.peers)
+
+    async def start(self) -> None:
+        """Bring up the registry and the way to it; one whose storage does not answer is no error.
+
+        Raises:
+            MissingProgram: docker-registry is needed and not installed.
+            ImagesUnavailable: it does not start.
+        """
+        if self.process is not None:
+            await self.process.ensure()
+        await self.gate.start()
+        await self.record.load()
+        await self._take_off_tags()
+        if self.registry is not None:
+            await self.pulse.look()
+
+    def run(self, bus: Bus, metrics: CollectorRegistry) -> None:
+        """Push what is built from now on, and what is here already."""
+        metrics.register(self)
+        if self.registry is None:
+            return
+        bus.listen(self._listen)
+        self.tasks.start(self.pulse.run(), name="pulse")
+        if self.pusher is not None:
+            self.tasks.start(self.pusher.run(), name="push")
+
+    def checks(self) -> Mapping[str, Callable[[], Awaitable[str]]]:
+        """Give what ``/health`` asks."""
+        return {"Image registry": self.health} if self.registry else {}
+
+    async def health(self) -> str:
+        """Say how the registry is, from memory.
+
+        Raises:
+            BinderletError: it does not answer, or takes no more.
+        """
+        words = await self.pulse.ping()
+        if self.pusher is None:
+            return words
+        waiting = len(self.pusher.waiting) + bool(self.pusher.current)
+        if self.pusher.problem:
+            raise ImagesUnavailable(f"{waiting} images are not pushed yet.", hint=self.pusher.problem)
+        return f"{words}; {waiting} images to push" if waiting else words
+
+    async def close(self, *, end: bool) -> None:
+        """Stop pushing and pulling; with ``end`` the registry, too."""
+        await self.tasks.close()
+        await self.record.save()
+        await self.gate.close()
+        for registry in (self.registry, *(peer.registry for peer in self._peers)):
+            if registry is not None:
+                await registry.close()
+        if end and self.process is not None:
+            await self.process.end()
+
+    async def restore(self, count: int, room: int) -> AsyncGenerator[Restored]:
+        """Bring back the most valuable images that are not here.
+
+        Raises:
+            ImagesUnavailable: there is no registry, or it does not answer.
+        """
+        if self.registry is None or self.pusher is None:
+            raise ImagesUnavailable("There is no registry to restore from.", hint="Set registry.s3 or registry.url.")
+        await self.pusher.learn()
+        here = {image.name for image in await self._images.all()}
+        entries = choose(self.record.entries(), here, prefix=self._prefix, now=time.time(), count=count, room=room)
+
+        def tell(text: str) -> None:
+            log.info("restoring", image=text)
+
+        async with contextlib.aclosing(restore(self.registry, self.record, self._images, entries, tell)) as found:
+            async for each in found:
+                yield each
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the metrics as Prometheus' client asks for them."""
+        pulls = self.pulls.counts
+        yield _counter(
+            "image_pulls",
+            "Images pulled, by where from.",
+            "source",
+            {"registry": pulls.pulled - pulls.peers, "peer": pulls.peers},
+        )
+        yield _counter(
+            "image_pulls_refused",
+            "Images not pulled although a registry has them, by reason.",
+            "reason",
+            {"rejected": pulls.rejected, "build_is_quicker": pulls.built_instead},
+        )
+        yield _counter(
+            "images_rebuilt",
+            "Images built because the registry that may have them did not answer.",
+            "",
+            {"": pulls.rebuilt},
+        )
+        received = sum(upstream.received for upstream in self.gate.upstreams.values())
+        yield _counter(
+            "registry_bytes",
+            "Bytes moved to and from registries.",
+            "direction",
+            {"sent": self.throttle.sent, "received": received},
+        )
+        yield _counter(
+            "registry_requests",
+            "Calls made to registries.",
+            "",
+            {"": sum(upstream.client.requests for upstream in self.gate.upstreams.values())},
+        )
+        if self.pusher is not None:
+            pushed = self.pusher.counts
+            yield _counter(
+                "image_pushes",
+                "Images pushed, by outcome.",
+                "outcome",
+                {"pushed": pushed.pushed, "there_already": pushed.found, "failed": pushed.failed},
+            )
+            yield GaugeMetricFamily(
+                "binderlet_images_unpushed", "Images that wait to be pushed.", len(self.pusher.waiting)
+            )
+            yield GaugeMetricFamily(
+                "binderlet_registry_up", "Whether the image registry answers.", self.pulse.down_since is None
+            )
+
+    def _is_busy(self) -> bool:
+        return self.busy()
+
+    async def _ask(self) -> str:
+        return await self.registry.ping() if self.registry else ""
+
+    def _listen(self, fact: Fact) -> None:
+        if isinstance(fact, BuildEnded) and fact.status == "success" and self.pusher is not None:
+            seconds = fact.at - fact.started_at
+            self.tasks.start(self.pusher.built(fact.image, seconds), name=f"note {fact.image}")
+        elif isinstance(fact, LaunchEnded) and fact.status == "success" and fact.commit and not fact.build_only:
+            self.record.launched(image_name(self._prefix, fact.commit.slug, fact.commit.sha), fact.at)
+
+    async def _layers(self, labels: Mapping[str, str]) -> frozenset[str]:
+        """Give the layers of the environment and of the base of an image, as far as they are here."""
+        found: set[str] = set()
+        for image in (environment_name(labels, self.names), labels.get(BASE, "")):
+            if image:
+                with contextlib.suppress(BinderletError), engine_errors():
+                    told = await self._docker.call("GET", f"images/{quote(image)}/json")
+                    found |= set(told["RootFS"]["Layers"])
+        return frozenset(found)
+
+    async def _take_off_tags(self) -> None:
+        """Take off the names that an earlier process gave to what it was pushing or pulling when it was killed."""
+        with contextlib.suppress(BinderletError), engine_errors():
+            listed = await self._docker.call("GET", "images/json")
+            names = [name for each in listed for kind in ("RepoTags", "RepoDigests") for name in each.get(kind) or ()]
+            for name in names:
+                if name.startswith(f"{self.gate.address}/"):
+                    await self._docker.call("DELETE", f"images/{quote(name)}", params={"noprune": "1"})
+
+    def _peer(self, key: str, peer: PeerSettings, upstreams: dict[str, Upstream], ca_bundle: Path | None) -> Peer:
+        scheme, separator, rest = peer.prefix.partition("://")
+        prefix = rest if separator else peer.prefix
+        url = f"{scheme if separator else 'https'}://{prefix.partition('/')[0]}/"
+        client = OciClient(url, username=peer.username, password=peer.password.get_secret_value(), ca_bundle=ca_bundle)
+        upstreams[key] = Upstream(client)
+        return Peer(OciRegistry(client, self._docker, self.gate, key), prefix)
+
+
+def _own_upstream(
+    settings: RegistrySettings, process: RegistryProcess | None, ca_bundle: Path | None, throttle: Throttle
+) -> Upstream:
+    if process is not None:
+        return Upstream(OciClient("http://registry/", socket=process.socket), throttle=throttle)
+    parts = urlsplit(settings.url)
+    client = OciClient(
+        f"{parts.scheme}://{parts.netloc}/",
+        username=settings.username,
+        password=settings.password.get_secret_value(),
+        ca_bundle=ca_bundle,
+    )
+    return Upstream(client, parts.path.lstrip("/"), throttle)
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"binderlet_{name}", text, labels=[label] if label else [])
+    for value, number in values.items():
+        family.add_metric([value] if label else [], number)
+    return family
