@@ -89,13 +89,7 @@ class Service:
         self.providers = make_providers(settings, network, state)
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)
-        self._vitals = Vitals(
-            machinery.engine,
-            self.router,
-            state=state,
-            min_free_disk=settings.builder.min_free_disk,
-            others=machinery.tier.checks() if machinery.tier else {},
-        )
+        self._vitals = Vitals(machinery.engine, self.router, state=state, min_free_disk=settings.builder.min_free_disk)
         self.view = View(
             self.url,
             self.places,
@@ -270,7 +264,7 @@ class Service:
             self.tasks.start(self.https.run(), name="certificate")
         if self._machinery.tier is not None:
             self._machinery.tier.busy = lambda: bool(self._crowd().starting or self.builds.running)
-            self._machinery.tier.run(self.bus, self.record.metrics.registry)
+            self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""

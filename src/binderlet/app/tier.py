@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -34,6 +34,7 @@ from binderlet.images.registry.pulse import Pulse
 from binderlet.images.registry.throttle import Throttle
 from binderlet.images.transfer import Names, Pusher, environment_name
 from binderlet.images.transfer_record import Record
+from binderlet.model import Check
 from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -116,33 +117,30 @@ class Tier:
         if self.registry is not None:
             await self.pulse.look()
 
-    def run(self, bus: Bus, metrics: CollectorRegistry) -> None:
-        """Push what is built from now on, and what is here already."""
+    def run(self, bus: Bus, metrics: CollectorRegistry, include: Callable[[Callable[[], Check]], None]) -> None:
+        """Push what is built from now on, and what is here already; ``include`` takes what goes to ``/health``."""
         metrics.register(self)
         if self.registry is None:
             return
+        include(self.check)
         bus.listen(self._listen)
         self.tasks.start(self.pulse.run(), name="pulse")
         if self.pusher is not None:
             self.tasks.start(self.pusher.run(), name="push")
 
-    def checks(self) -> Mapping[str, Callable[[], Awaitable[str]]]:
-        """Give what ``/health`` asks."""
-        return {"Image registry": self.health} if self.registry else {}
-
-    async def health(self) -> str:
-        """Say how the registry is, from memory.
-
-        Raises:
-            BinderletError: it does not answer, or takes no more.
-        """
-        words = await self.pulse.ping()
-        if self.pusher is None:
-            return words
-        waiting = len(self.pusher.waiting) + bool(self.pusher.current)
-        if self.pusher.problem:
-            raise ImagesUnavailable(f"{waiting} images are not pushed yet.", hint=self.pusher.problem)
-        return f"{words}; {waiting} images to push" if waiting else words
+    def check(self) -> Check:
+        """Say how the registry is, from memory; the service can do without it."""
+        error, pusher = self.pulse.error, self.pusher
+        waiting = len(pusher.waiting) + bool(pusher.current) if pusher else 0
+        if error is not None:
+            message = f"{error.message} {error.hint}"
+        elif pusher is not None and pusher.problem:
+            message = f"{waiting} images are not pushed yet: {pusher.problem}"
+        else:
+            words = self.pulse.words or "not asked yet"
+            message = f"{words}; {waiting} images to push" if waiting else words
+        ok = error is None and not (pusher and pusher.problem)
+        return Check("Image registry", ok, message, ignore_failure=True)
 
     async def close(self, *, end: bool) -> None:
         """Stop pushing and pulling; with ``end`` the registry, too."""

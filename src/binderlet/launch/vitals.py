@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -25,7 +25,7 @@ EVERY = 5.0
 
 
 class Vitals:
-    """Keeps a ``Check`` for the engine, the data path, the disk, and ``others`` that the service can do without."""
+    """Keeps a ``Check`` for the engine, the data path and the disk."""
 
     def __init__(
         self,
@@ -34,7 +34,6 @@ class Vitals:
         *,
         state: Path,
         min_free_disk: int,
-        others: Mapping[str, Callable[[], Awaitable[str]]] | None = None,
         free_disk: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
@@ -43,7 +42,6 @@ class Vitals:
         self._router = router
         self._state = state
         self._min_free_disk = min_free_disk
-        self._others = others or {}
         self._free_disk = free_disk
         self._sleep = sleep
         self._checks: dict[str, Check] = {}
@@ -71,8 +69,6 @@ class Vitals:
         await self._ask("Data path", self._router.ping)
         if not self._checks["Data path"].ok:
             await self._ask("Data path", self._revive)
-        for service, ping in self._others.items():
-            await self._ask(service, ping, ignore_failure=True)
         free = await asyncio.to_thread(self._free_disk, self._state)
         enough = free >= self._min_free_disk
         message = f"{free / 1024**3:.1f} GB free" + ("" if enough else ": builds are refused until there is more")
@@ -84,17 +80,14 @@ class Vitals:
         await self._router.prepare()
         return await self._router.ping()
 
-    async def _ask(self, service: str, ping: Callable[[], Awaitable[str]], *, ignore_failure: bool = False) -> None:
-        ok = False
+    async def _ask(self, service: str, ping: Callable[[], Awaitable[str]]) -> None:
         try:
             async with asyncio.timeout(EVERY * 2):
-                message = await ping()
-            ok = True
+                self._note(Check(service, ok=True, message=await ping()))
         except BinderletError as error:
-            message = f"{error.message} {error.hint}"
+            self._note(Check(service, ok=False, message=f"{error.message} {error.hint}"))
         except TimeoutError:
-            message = f"No answer within {EVERY * 2:.0f} seconds."
-        self._note(Check(service, ok, message, ignore_failure))
+            self._note(Check(service, ok=False, message=f"No answer within {EVERY * 2:.0f} seconds."))
 
     def _note(self, check: Check) -> None:
         before = self._checks.get(check.service)

@@ -80,16 +80,6 @@ class Pulse:
         self.error = error
         self._up.clear()
 
-    async def ping(self) -> str:
-        """Answer from memory, as ``/health`` wants it.
-
-        Raises:
-            BinderletError: why it is down.
-        """
-        if self.error is not None:
-            raise self.error
-        return self.words or "not asked yet"
-
     async def answers_within(self, seconds: float) -> bool:
         """Wait until it answers; whether it did in time."""
         try:
