@@ -120,6 +120,25 @@ async def test_post_build_that_asks(workshop: Workshop, script: str, words: str)
 
 @pytest.mark.docker
 @pytest.mark.timeout(60)
+async def test_post_build_that_needs_the_network(workshop: Workshop) -> None:
+    """A script reaches the package index that the service is set to, with its certificates."""
+    script = "#!/bin/bash\nset -e\nuv pip install --no-cache --target /tmp/own iniconfig==2.0.0\n"
+    await asyncio.to_thread(write, workshop.checkout, {"postBuild": script})
+    image = await workshop.build()
+    assert "__init__.py" in await workshop.run(image, "ls", "/tmp/own/iniconfig")  # noqa: S108 - in the image
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
+async def test_post_build_that_reads_without_end(workshop: Workshop) -> None:
+    """Whoever asks for input gets an end of file at once, and may go on without."""
+    script = "#!/bin/bash\ncat > answer\nread line || echo no answer >> answer\n"
+    await asyncio.to_thread(write, workshop.checkout, {"postBuild": script})
+    assert await workshop.run(await workshop.build(), "cat", "answer") == "no answer\n"
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
 async def test_dockerfile_without_user(workshop: Workshop) -> None:
     """A Dockerfile that stays root is built; sessions are jovyan all the same, whatever an image says."""
     name = workshop.bases.base.name

@@ -6,6 +6,7 @@ import pytest
 
 from binderlet.builder.diagnose import diagnose, end_error, may_build_from_source
 from binderlet.builder.plan import Kind, Plan
+from binderlet.config.schema import BuilderSettings
 from binderlet.errors import (
     BadRepository,
     BinderletError,
@@ -44,6 +45,8 @@ DOCKERFILE = Plan(Kind.DOCKERFILE, dockerfile="binder/Dockerfile")
             RegistryUnreachable,
             "index.test shows a certificate",
         ),
+        (PYTHON, "x: fork: retry: Resource temporarily unavailable", BuildFailed, "more processes than it may"),
+        (PYTHON, "RuntimeError: can't start new thread", BuildFailed, "more processes than it may"),
         (PYTHON, "curl: (7) Connection refused", RegistryUnreachable, "A server cannot be reached"),
         (
             DOCKERFILE,
@@ -136,12 +139,13 @@ def test_may_build_from_source(tail: str, *, may: bool) -> None:
     ("reason", "kind", "words"),
     [
         ("timeout", BuildTimeout, "longer than 1m"),
+        ("disk", BuildFailed, "more than 2G"),
         ("lost", BuildFailed, "ended from outside"),
         ("exited", BuildFailed, "3"),
     ],
 )
 def test_ends(reason: str, kind: type[BinderletError], words: str) -> None:
     """A build that took too long, or that something else ended, says so; else its own words count."""
-    error = end_error(reason, "no words", 3, PYTHON, 60)
+    error = end_error(reason, "no words", 3, PYTHON, BuilderSettings(timeout=60, disk_limit=2 * 1024**3))
     assert type(error) is kind
     assert words in error.message

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from binderlet.builder.group import GroupLimits, limit_builds, limits_of
+from binderlet.builder.group import GroupLimits, limit_builds, limits_of, step_limits
 from binderlet.config.schema import BuilderSettings
 
 LIMITS = GroupLimits(memory=1024**3, processes=512, weight=50)
@@ -65,3 +65,16 @@ def test_nothing_to_limit(tmp_path: Path) -> None:
     assert written(tmp_path) == {}
     (tmp_path / "cgroup.controllers").unlink()
     assert written(tmp_path) == {}
+
+
+def test_limits_of_one_build(tmp_path: Path) -> None:
+    """However few builds run at once, none may have more than half of all processes; the CPU is shared by weight."""
+    files(tmp_path, "cgroup.controllers")
+    limits = step_limits(BuilderSettings(concurrent=1, group_processes=1000, disk_limit=7), tmp_path)
+    assert (limits.processes, limits.share_file, limits.share, limits.disk) == (500, "cpu.weight", 100, 7)
+    assert limits.cpu == limits.pids
+    assert limits.cpu[0] == str(tmp_path / "docker/buildkit")
+    (tmp_path / "cgroup.controllers").unlink()
+    limits = step_limits(BuilderSettings(concurrent=4, group_processes=64), tmp_path)
+    assert (limits.processes, limits.share_file, limits.share) == (64, "cpu.shares", 1024)
+    assert limits.pids[0] == str(tmp_path / "pids/docker/buildkit")

@@ -102,7 +102,7 @@ async def test_supervisor_killed(tmp_path: Path) -> None:
 async def test_supervisor_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that cannot be started is a failed build."""
     monkeypatch.setattr(module, "START_TIMEOUT", 0.3)
-    monkeypatch.setattr(supervisor, "__file__", "/no/such/file.py")
+    monkeypatch.setattr(module, "SOURCES", "/no/such/folder")
     with pytest.raises(BuildFailed, match="could not be started"):
         await Job(tmp_path / "job").start(spec(tmp_path, "true"))
 

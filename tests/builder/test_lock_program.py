@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.metadata import Distribution, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from binderlet.builder import lock_program
-from binderlet.builder.lock_program import MARK, add_hashes, conda_packages, direct_url, fits, main
+from binderlet.builder.lock_program import MARK, add_hashes, conda_packages, direct_url, fits, main, packages, tags
 
 SHA = "b" * 64
 PYLOCK = f"""\
@@ -55,13 +55,14 @@ def test_direct_url(body: dict[str, object], expected: str) -> None:
     assert direct_url(body) == expected
 
 
-def test_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hash is that of the wheel that was installed, not of another file of the same version."""
     run = subprocess.CompletedProcess([], 0, stdout=PYLOCK, stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_args, **_more: run)
+    (tmp_path / "WHEEL").write_text("Tag: py3-none-any\n")
     found: dict[str, dict[str, Any]] = {
-        "iniconfig": {"name": "iniconfig", "version": "2.0.0", "tags": {"py3-none-any"}},
-        "other": {"name": "other", "version": "2", "tags": set()},
+        "iniconfig": {"name": "iniconfig", "version": "2.0.0", "info": tmp_path},
+        "other": {"name": "other", "version": "2", "info": tmp_path},
         "own": {"name": "own", "version": "1", "url": "git+https://x"},
     }
     add_hashes(found, "/cache")
@@ -116,16 +117,18 @@ def test_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lock_program.debian_packages([]) == []
 
 
-def test_packages_from_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that came from an address keeps it, and its wheel's tags are read."""
-    folder = tmp_path / "own-1.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Name: Own.Package\nVersion: 1\n")
+def test_packages_of_a_folder(tmp_path: Path) -> None:
+    """A package's name and version are its folder's; one that came from an address keeps it; tags are its wheel's."""
+    for name in ("Own.Package-1+cpu.dist-info", "legacy_one-2.0-py3.11.egg-info"):
+        (tmp_path / name).mkdir()
+    folder = tmp_path / "Own.Package-1+cpu.dist-info"
     (folder / "WHEEL").write_text("Tag: py3-none-any\n")
     (folder / "direct_url.json").write_text('{"url": "file:///x"}')
-    monkeypatch.setattr(lock_program, "distributions", lambda **_: [Distribution.at(folder)])
-    expected = {"name": "own-package", "version": "1", "url": "file:///x", "tags": {"py3-none-any"}}
-    assert lock_program.packages() == {"own-package": expected}
+    found = packages(tmp_path)
+    assert found["own-package"] == {"name": "own-package", "version": "1+cpu", "url": "file:///x", "info": folder}
+    assert found["legacy-one"]["version"] == "2.0"
+    assert tags(folder) == {"py3-none-any"}
+    assert tags(tmp_path / "legacy_one-2.0-py3.11.egg-info") == set()
 
 
 def test_as_a_program(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from binderlet.builder import supervisor
+from binderlet.builder.job import PROGRAM, SOURCES
 from binderlet.builder.supervisor import Output, Readable, Supervisor, hold, main
 
 PROGRESS = b"""\
@@ -30,6 +31,8 @@ PROGRESS = b"""\
 #7 0.297 one
 #7 0.304
 #8 exporting to image
+#8 exporting layers
+#8 exporting layers 0.7s done
 #7 [stage-0 2/2] RUN make
 #7 12.5 ------
 #7 ERROR: executor failed running [/bin/bash -c make]: exit code: 3
@@ -51,12 +54,14 @@ failed to solve: base: not found"""
                 "[stage-0 2/2] RUN make",
                 "one",
                 "",
+                "Writing the image...",
+                "Written in 0.7 s.",
                 "------",
                 "executor failed running [/bin/bash -c make]: exit code: 3",
                 "failed to solve: base: not found",
             ],
         ),
-        (False, ["one", "", "------", "failed to solve: base: not found"]),
+        (False, ["one", "", "Writing the image...", "Written in 0.7 s.", "------", "failed to solve: base: not found"]),
     ],
 )
 def test_readable(*, steps: bool, shown: list[str]) -> None:
@@ -189,6 +194,13 @@ def test_deadline(files: Files) -> None:
     assert run(files, "sh", "-c", "sleep 60 & wait", deadline=0.2)[1] == "timeout"
 
 
+def test_steps_that_write_too_much(files: Files) -> None:
+    """What the steps did wrong ends the process, and is the reason; they are looked at again and again until then."""
+    answers = ["", "", "disk"]
+    made = Supervisor(files.output(), deadline=time.monotonic() + 15, tend=lambda _: answers.pop(0))
+    assert made.run(["sleep", "60"], dict(os.environ)) == (-signal.SIGTERM, "disk")
+
+
 def test_deadline_of_the_stubborn(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not end when asked is killed."""
     monkeypatch.setattr(supervisor, "GRACE", 0.3)
@@ -213,6 +225,7 @@ def write_job(folder: Path, *command: str) -> None:
         "limit": 1000,
         "timeout": 15.0,
         "progress": "raw",
+        "steps": None,
     }
     supervisor.write_whole(str(folder), "job.json", body)
 
@@ -256,9 +269,9 @@ def test_main_of_a_folder_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_as_a_program(tmp_path: Path) -> None:
-    """It runs without this package and without site-packages."""
+    """It needs nothing but the standard library and our sources, wherever it is started."""
     write_job(tmp_path, "true")
-    command = [sys.executable, "-I", "-S", supervisor.__file__, str(tmp_path)]
+    command = [sys.executable, "-I", "-S", "-c", PROGRAM, str(tmp_path), SOURCES]
     assert subprocess.run(command, check=False, cwd="/").returncode == 0
     assert json.loads((tmp_path / "result.json").read_text())["code"] == 0
 

@@ -1,4 +1,7 @@
-"""The port to what builds images. ``tests/builder/test_contract.py`` runs against each implementation."""
+"""The port to what builds images, and what such a builder needs of others.
+
+``tests/builder/test_contract.py`` runs against each implementation.
+"""
 
 from __future__ import annotations
 
@@ -62,3 +65,49 @@ class Builder(Protocol):
 
     async def close(self) -> None:
         """Give back connections; builds that still run go on by themselves. Idempotent."""
+
+
+class BaseImage(Protocol):
+    """The image that environments are built on."""
+
+    @property
+    def name(self) -> str:
+        """``repository:tag``."""
+
+    @property
+    def id(self) -> str:
+        """The engine's content id."""
+
+    @property
+    def python(self) -> str:
+        """Such as ``3.11``."""
+
+
+class BaseImages(Protocol):
+    """Makes the base image."""
+
+    async def ensure(self, log: BuildLog) -> BaseImage:
+        """Give the base image, made first where it is absent.
+
+        Raises:
+            RegistryUnreachable: something it needs cannot be downloaded.
+            BuildFailed: making it failed.
+        """
+
+
+class Images(Protocol):
+    """What a builder needs of the image store; ``images/base.py`` says what its methods promise."""
+
+    async def find(self, name: str) -> Image | None:
+        """Give the image of that name, or None.
+
+        Raises:
+            EngineUnavailable: the store could not be asked.
+        """
+
+    async def refresh(self) -> None:
+        """Read the store anew.
+
+        Raises:
+            EngineUnavailable: it does not answer.
+        """

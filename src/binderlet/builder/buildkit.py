@@ -13,11 +13,11 @@ import platform
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import binderlet
 from binderlet.builder import lock, render
-from binderlet.builder.base import Bring, BuildRequest
+from binderlet.builder.base import BaseImage, BaseImages, Bring, BuildRequest, Images
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
 from binderlet.builder.conda import recipe
 from binderlet.builder.conda.recipe import Solution
@@ -26,7 +26,7 @@ from binderlet.builder.context import Context, own_ignore_file
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_build_from_source
 from binderlet.builder.fallback import FallbackJob
-from binderlet.builder.group import limit_builds, limits_of
+from binderlet.builder.group import limit_builds, limits_of, step_limits
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
@@ -36,6 +36,7 @@ from binderlet.builder.plan import Kind, Plan, make_plan
 from binderlet.builder.remedy import advise
 from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.running import Jobs
+from binderlet.builder.steps import NO_LIMITS, mark
 from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
@@ -47,52 +48,6 @@ ENVIRONMENT_IMAGE = "binderlet/env"
 PLATFORM = f"linux/{platform.machine()}"
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
-
-
-class BaseImage(Protocol):
-    """The image that environments are built on."""
-
-    @property
-    def name(self) -> str:
-        """``repository:tag``."""
-
-    @property
-    def id(self) -> str:
-        """The engine's content id."""
-
-    @property
-    def python(self) -> str:
-        """Such as ``3.11``."""
-
-
-class BaseImages(Protocol):
-    """Makes the base image."""
-
-    async def ensure(self, log: BuildLog) -> BaseImage:
-        """Give the base image, made first where it is absent.
-
-        Raises:
-            RegistryUnreachable: something it needs cannot be downloaded.
-            BuildFailed: making it failed.
-        """
-
-
-class Images(Protocol):
-    """What a builder needs of the image store; ``images/base.py`` says what its methods promise."""
-
-    async def find(self, name: str) -> Image | None:
-        """Give the image of that name, or None.
-
-        Raises:
-            EngineUnavailable: the store could not be asked.
-        """
-
-    async def refresh(self) -> None:
-        """Read the store anew.
-
-        Raises:
-            EngineUnavailable: it does not answer.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +87,7 @@ class BuildKitBuilder:
         self.bytecode = Bytecode(toolchain, state / "bytecode")
         self._preparing = asyncio.Lock()
         self._base: BaseImage | None = None
+        self._limits = NO_LIMITS
         self._namespaces = Namespaces(state / "cache-namespace")
 
     @property
@@ -175,6 +131,7 @@ class BuildKitBuilder:
         async with self._preparing:
             await asyncio.to_thread(self._namespaces.load)
             await asyncio.to_thread(limit_builds, limits_of(self._settings))
+            self._limits = await asyncio.to_thread(step_limits, self._settings)
             # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
             self._base = await self._bases.ensure(log)
             return self._base
@@ -235,7 +192,7 @@ class BuildKitBuilder:
             await self._locks.keep(key, outcome.lock)
         uses_cache = self._tools.has_cache_mounts and solution is None
         if work.plan.requirements_file and uses_cache and self._settings.bytecode:
-            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared))
+            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._limits))
         await self._images.refresh()
 
     async def _solve(self, work: _Work, key: str) -> Solution | None:
@@ -331,21 +288,25 @@ class BuildKitBuilder:
             checkout=work.request.checkout.absolute(),
             image=image,
             labels=self._labels(commit) | {"binderlet.image": "repo2docker"},
-            arguments=self._proxies(),
+            arguments=self._proxies(job_key(image)),
             base_image=self._settings.fallback_base,
             cache_namespace=self._namespaces.of_owner(commit.owner),
         )
         outcome = await self._repo2docker.build(files, work.plan, work.log, deadline=work.deadline)
         self._raise_unless_good(outcome, work)
 
-    def _proxies(self) -> dict[str, str]:
-        return {name: value for name, value in self._network.variables().items() if name.lower() in PROXY_VARIABLES}
+    def _proxies(self, job: str) -> dict[str, str]:
+        """Give the proxies' variables, with the build's mark, by which its supervisor knows its steps."""
+        found = {name: value for name, value in self._network.variables().items() if name.lower() in PROXY_VARIABLES}
+        if self._tools.kind != "podman":
+            found["no_proxy"] = ",".join(filter(None, [found.get("no_proxy", ""), mark(job)]))
+        return found
 
     async def _run(self, work: _Work, job: str, context: Context, command: BuildCommand) -> Outcome:
         tools = self._tools
         whole = replace(
             command,
-            arguments={**command.arguments, **self._proxies()},
+            arguments={**command.arguments, **self._proxies(job)},
             secrets=context.secrets,
             memory=self._settings.memory,
         )
@@ -358,6 +319,7 @@ class BuildKitBuilder:
                 limit=self._settings.log_limit,
                 timeout=seconds,
                 progress=_progress(tools, work.plan),
+                steps=self._limits._replace(mark=mark(job)),
             )
 
         return await self._jobs.run(job, context, spec, work.log, deadline=work.deadline)
@@ -385,7 +347,7 @@ class BuildKitBuilder:
     def _raise_unless_good(self, outcome: Outcome, work: _Work) -> None:
         if outcome.reason == "exited" and outcome.code == 0:
             return
-        raise end_error(outcome.reason, outcome.tail, outcome.code, work.plan, self._settings.timeout)
+        raise end_error(outcome.reason, outcome.tail, outcome.code, work.plan, self._settings)
 
 
 def _progress(tools: Toolchain, plan: Plan) -> str:

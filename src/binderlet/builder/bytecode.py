@@ -16,6 +16,8 @@ import structlog
 
 from binderlet.builder import render
 from binderlet.builder.job import Job, JobSpec
+from binderlet.builder.keys import job_key
+from binderlet.builder.steps import NO_LIMITS, Limits, mark
 from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.errors import BinderletError
 from binderlet.tasks import Tasks
@@ -25,6 +27,8 @@ log = structlog.get_logger(__name__)
 PROGRAM = "compile_wheels.py"
 SECONDS = 300
 """How long one run may compile; what is left is for the next one."""
+PART = 10
+"""A build in which somebody waits has so many times the CPU."""
 DELAY = 3.0
 """Seconds after a build: the session that waited for it starts first."""
 
@@ -37,6 +41,8 @@ class BytecodeTarget:
     """The base image, for its Python."""
     python: str
     namespace: str
+    limits: Limits = NO_LIMITS
+    """Of a build."""
 
 
 class Bytecode:
@@ -94,16 +100,22 @@ class Bytecode:
         await asyncio.to_thread(job.clear)
 
     def _spec(self, job: Job, target: BytecodeTarget, report: Path) -> JobSpec:
+        name = mark(job_key(str(job.folder.absolute())))
         command = BuildCommand(
             dockerfile=job.folder / "context" / "Dockerfile",
             context=job.folder / "context",
             tag="",
+            arguments={} if self._tools.kind == "podman" else {"no_proxy": name},
             cache_namespace=target.namespace,
             network="none",
             output=report,
         )
         return JobSpec(
-            self._tools.command_line(command), self._tools.environment, timeout=2 * SECONDS, progress="output"
+            self._tools.command_line(command),
+            self._tools.environment,
+            timeout=2 * SECONDS,
+            progress="output",
+            steps=target.limits._replace(mark=name, share=max(2, target.limits.share // PART)),
         )
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 from binderlet.builder.plan import Kind, Plan
-from binderlet.config.units import format_duration
+from binderlet.config.schema import BuilderSettings
+from binderlet.config.units import format_bytes, format_duration
 from binderlet.errors import (
     BadRepository,
     BinderletError,
@@ -22,6 +23,10 @@ ENGINE_DOWN = re.compile(
     r"^(error: )?(unexpected EOF|.*rpc error: code = Unavailable desc = .*)$"
 )
 NO_SPACE = re.compile(r"(?i)no space left on device|disk quota exceeded")
+NO_PROCESSES = re.compile(
+    r"(?i)fork(\(\))?: (retry: )?resource temporarily unavailable|can't start new thread|cannot fork|"
+    r"BlockingIOError: \[Errno 11\]|failed to create (new )?(os )?thread|pthread_create.* failed.*resource temporarily"
+)
 CERTIFICATE = re.compile(
     r"(?i)certificate verify failed|UnknownIssuer|unknown authority|self[- ]signed certificate|"
     r"certificate verification failed|unable to get local issuer"
@@ -65,7 +70,7 @@ CA_HINT = "Set network.ca_bundle to a file with the certificates that this netwo
 
 def diagnose(tail: str, plan: Plan, code: int) -> BinderletError:
     """Make the error of a build that ended with ``code`` after printing ``tail``."""
-    for look in (_engine, _disk, _apt, _dockerfile, _network, _resolver):
+    for look in (_engine, _disk, _processes, _apt, _dockerfile, _network, _resolver):
         if (error := look(tail, plan)) is not None:
             return error
     if "postBuild" in plan.post_build and (plan.kind is Kind.PYTHON):
@@ -73,10 +78,15 @@ def diagnose(tail: str, plan: Plan, code: int) -> BinderletError:
     return BuildFailed(f"The build failed with exit code {code}.")
 
 
-def end_error(reason: str, tail: str, code: int, plan: Plan, timeout: float) -> BinderletError:
-    """Give the error of a build that has not ended well; ``reason`` is its outcome's, ``timeout`` the limit."""
+def end_error(reason: str, tail: str, code: int, plan: Plan, settings: BuilderSettings) -> BinderletError:
+    """Give the error of a build that has not ended well; ``reason`` is its outcome's, ``settings`` have the limits."""
     if reason == "timeout":
-        return BuildTimeout(f"The build took longer than {format_duration(timeout)}, so it was ended.")
+        return BuildTimeout(f"The build took longer than {format_duration(settings.timeout)}, so it was ended.")
+    if reason == "disk":
+        return BuildFailed(
+            f"One step of the build wrote more than {format_bytes(settings.disk_limit)}, so it was ended.",
+            hint="Keep large data elsewhere and read it in the session; operators can raise builder.disk_limit.",
+        )
     if reason == "exited":
         return diagnose(tail, plan, code)
     return BuildFailed("The build's process was ended from outside.", hint="Try again.")
@@ -99,6 +109,15 @@ def _disk(tail: str, _: Plan) -> BinderletError | None:
     if NO_SPACE.search(tail) is None:
         return None
     return DiskFull("The disk of this service is full: the build was given up.", retry_after=600)
+
+
+def _processes(tail: str, _: Plan) -> BinderletError | None:
+    if NO_PROCESSES.search(tail) is None:
+        return None
+    return BuildFailed(
+        "The build started more processes than it may have.",
+        hint="Let it do less at a time; operators can raise builder.group_processes.",
+    )
 
 
 def _apt(tail: str, plan: Plan) -> BinderletError | None:

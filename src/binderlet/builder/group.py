@@ -3,6 +3,8 @@
 BuildKit in the Docker daemon takes no limits for a build, but runs every step in a control group below one of its own.
 That group is limited here: memory and processes absolutely, CPU by weight, so that builds have the whole machine while
 nobody else wants it. What the daemon does itself, fetching and writing layers, is not in that group.
+
+Inside it each build's supervisor keeps the build's own steps in their place, see ``steps.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from binderlet.builder.steps import Limits
 from binderlet.config.schema import BuilderSettings
 
 ROOT = Path("/sys/fs/cgroup")
@@ -21,6 +24,11 @@ PARENTS = ("docker", "system.slice:docker:", "system.slice/docker", "system.slic
 """Below which of these the group is depends on the daemon's cgroup driver."""
 NAME = "buildkit"
 USUAL_WEIGHT = 100
+USUAL_SHARES = 1024
+"""The same in cgroup version 1."""
+FEWEST_PROCESSES = 64
+OOM_SCORE = 900
+"""``oom_score_adj`` of build steps, as of sessions: whoever uses most goes first, and the service itself last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,24 @@ def limits_of(settings: BuilderSettings) -> GroupLimits:
     """Give the limits that the settings ask for; the kernel counts memory in whole pages."""
     memory = settings.group_memory or psutil.virtual_memory().total // 2
     return GroupLimits(memory // PAGESIZE * PAGESIZE, settings.group_processes, settings.group_weight)
+
+
+def step_limits(settings: BuilderSettings, root: Path = ROOT) -> Limits:
+    """Give what the steps of one build may do: however few builds run, half of all builds' processes at most."""
+    unified = (root / "cgroup.controllers").exists()
+    cpu, pids = [
+        [str(folder / parent / NAME) for parent in PARENTS]
+        for folder in ((root, root) if unified else (root / "cpu", root / "pids"))
+    ]
+    return Limits(
+        cpu=cpu,
+        pids=pids,
+        share_file="cpu.weight" if unified else "cpu.shares",
+        share=USUAL_WEIGHT if unified else USUAL_SHARES,
+        processes=max(FEWEST_PROCESSES, settings.group_processes // max(2, settings.concurrent)),
+        oom_score=OOM_SCORE,
+        disk=settings.disk_limit,
+    )
 
 
 def limit_builds(limits: GroupLimits, root: Path = ROOT) -> list[str]:
@@ -62,7 +88,7 @@ def _wanted(limits: GroupLimits, root: Path, *, unified: bool) -> list[tuple[Pat
     if unified:
         values = {"memory.max": memory, "pids.max": processes, "cpu.weight": str(limits.weight)}
         return [(root, values)]
-    shares = str(max(2, limits.weight * 1024 // USUAL_WEIGHT))
+    shares = str(max(2, limits.weight * USUAL_SHARES // USUAL_WEIGHT))
     return [
         (root / "memory", {"memory.limit_in_bytes": memory}),
         (root / "pids", {"pids.max": processes}),

@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from binderlet.builder import supervisor
+from binderlet.builder.steps import Limits
 from binderlet.errors import BuildFailed
 
+PROGRAM = "import sys; sys.path += sys.argv[2:]; from binderlet.builder import supervisor as s; s.main(sys.argv[1])"
+"""Run without ``site``, which takes longer than all the rest; imported, the supervisor is compiled only once."""
+SOURCES = str(Path(supervisor.__file__).parents[2])
 POLL = 0.02
 """Seconds between looks for the outcome: what a build's end may wait."""
 LOOK_FOR_LIFE = 25
@@ -40,6 +44,8 @@ class JobSpec:
     """Seconds after which the whole process group is ended."""
     progress: str = "raw"
     """``raw``; for BuildKit ``steps`` or ``output``, see ``supervisor.Readable``; ``repo2docker``."""
+    steps: Limits | None = None
+    """What the steps that the engine runs for it may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ class Outcome:
 
     code: int
     reason: str
-    """``exited``, ``timeout``, ``ended`` because it was asked to, or ``lost``: the supervisor was killed."""
+    """``exited``; ``timeout``; ``disk``: a step wrote too much; ``ended``: as it was asked to; ``lost``: the supervisor
+    was killed."""
     tail: str
     """The last of what it printed."""
     lock: str = ""
@@ -109,12 +116,13 @@ class Job:
             "limit": spec.limit,
             "timeout": spec.timeout,
             "progress": spec.progress,
+            "steps": spec.steps._asdict() if spec.steps else None,
             "started_at": time.time(),
         }
         await asyncio.to_thread(self._prepare, body)
         # setsid forks: the supervisor is no child of ours, leaves no zombie, and gets no signal meant for us.
         process = await asyncio.create_subprocess_exec(
-            *("setsid", "--fork", sys.executable, "-I", "-S", supervisor.__file__, str(self.folder.absolute())),
+            *("setsid", "--fork", sys.executable, "-I", "-S", "-c", PROGRAM, str(self.folder.absolute()), SOURCES),
             cwd=self.folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

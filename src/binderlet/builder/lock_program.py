@@ -12,7 +12,6 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,17 @@ PACKAGE = re.compile(r"(?ms)^name = \"([^\"]+)\"\nversion = \"([^\"]+)\"(.*?)(?=
 FILE = re.compile(r"url = \"([^\"]+)\".*?sha256 = \"([0-9a-f]{64})\"")
 
 
-def packages() -> dict[str, dict[str, Any]]:
-    """Give all packages by normalised name."""
+def packages(site: Path) -> dict[str, dict[str, Any]]:
+    """Give all packages by normalised name, by the names of their folders: reading each one's metadata takes long."""
     found: dict[str, dict[str, Any]] = {}
-    for one in distributions(path=[str(SITE)]):
-        name = NAME.sub("-", str(one.metadata["Name"])).lower()
-        entry = {"name": name, "version": one.version}
-        if direct := one.read_text("direct_url.json"):
-            entry["url"] = direct_url(json.loads(direct))
-        found.setdefault(name, entry | {"tags": tags(one)})
+    for path in sorted(site.glob("*-info")):
+        name, _, version = path.stem.partition("-")
+        name = NAME.sub("-", name).lower()
+        entry = {"name": name, "version": version.partition("-")[0]}
+        direct = path / "direct_url.json"
+        if direct.exists():
+            entry["url"] = direct_url(json.loads(direct.read_text(encoding="utf-8")))
+        found.setdefault(name, entry | {"info": path})
     return found
 
 
@@ -47,9 +48,12 @@ def direct_url(body: dict[str, Any]) -> str:
     return f"{prefix}{body['url']}{suffix}{folder}"
 
 
-def tags(one: Distribution) -> set[str]:
+def tags(info: Path) -> set[str]:
     """Give the tags of the wheel that was installed."""
-    return set(re.findall(r"(?m)^Tag: (\S+)", one.read_text("WHEEL") or ""))
+    try:
+        return set(re.findall(r"(?m)^Tag: (\S+)", (info / "WHEEL").read_text(encoding="utf-8")))
+    except OSError:  # it was no wheel
+        return set()
 
 
 def add_hashes(found: dict[str, dict[str, Any]], cache: str) -> None:
@@ -65,7 +69,8 @@ def add_hashes(found: dict[str, dict[str, Any]], cache: str) -> None:
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
     for name, version, rest in PACKAGE.findall(done.stdout):
         if name in wanted and wanted[name]["version"] == version:
-            wanted[name]["hash"] = next((sha for url, sha in FILE.findall(rest) if fits(url, wanted[name]["tags"])), "")
+            installed = tags(wanted[name]["info"])
+            wanted[name]["hash"] = next((sha for url, sha in FILE.findall(rest) if fits(url, installed)), "")
 
 
 def fits(url: str, installed: set[str]) -> bool:
@@ -106,7 +111,7 @@ def main(arguments: list[str]) -> int:
     facts, target, *cache = arguments
     body = json.loads(facts)
     body["debian"] = debian_packages(body["debian"])
-    found = packages()
+    found = packages(SITE)
     try:
         add_hashes(found, cache[0] if cache else "")
     except OSError as error:  # there is no uv: a lock without hashes is a lock
@@ -114,7 +119,7 @@ def main(arguments: list[str]) -> int:
     body["conda"] = conda_packages(PREFIX)
     kept = sorted(found.items())
     body["python_packages"] = [
-        {field: value for field, value in one.items() if field != "tags" and value} for _, one in kept
+        {field: value for field, value in one.items() if field != "info" and value} for _, one in kept
     ]
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 """Runs one build process to its end, whatever becomes of the control plane.
 
-Started as a program of its own (``python -I -S supervisor.py FOLDER``), in a session of its own, so it imports nothing
-but the standard library. ``FOLDER/job.json`` says what to run. It appends the output to the build's log, at most so
-many bytes, goes on reading what is beyond that so that the build never blocks, ends the whole process group at the
-deadline or on SIGTERM, and leaves the outcome in ``FOLDER/result.json``, which appears whole or not at all.
+Started as a program of its own, see ``job.py``, in a session of its own and without site-packages, so it imports
+nothing but the standard library and ``steps.py``. ``FOLDER/job.json`` says what to run. It appends the output to the
+build's log, at most so many bytes, goes on reading what is beyond that so that the build never blocks, ends the whole
+process group at the deadline or on SIGTERM, and leaves the outcome in ``FOLDER/result.json``, which appears whole or
+not at all.
 
 While it lives it holds a lock on ``FOLDER/lock``: that, unlike a process id, can never be another program's.
 """
@@ -20,15 +21,17 @@ import os
 import re
 import select
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from binderlet.builder import steps
+
 OUTPUT = re.compile(rb"#\d+ \d+\.\d+ ?(.*)", re.DOTALL)
 STEP = re.compile(rb"#\d+ (\[[^\]]*\d+/\d+\] .*)", re.DOTALL)
+EXPORT = re.compile(rb"#\d+ exporting (to image$|layers (\d+\.\d+)s done)")
 NOISE = re.compile(rb"#\d+( |$)|-{6}$| > |\s*$|WARNING: (No output specified|buildx)")
 OUR_STEP_FAILED = re.compile(rb"(ERROR: |error: )?(failed to solve|executor failed|process \")")
 TAIL_BYTES = 64 * 1024
@@ -57,6 +60,8 @@ class Readable:
             return None
         if found := OUTPUT.match(line):
             return found[1]
+        if found := EXPORT.match(line):
+            return b"Written in %s s." % found[2] if found[2] else b"Writing the image..."
         if self._steps and (found := STEP.match(line)):
             repeated, self._last_step = found[1] == self._last_step, found[1]
             return None if repeated else found[1]
@@ -163,10 +168,19 @@ class Output:
 class Supervisor:
     """One process: started, read, ended in time."""
 
-    def __init__(self, output: Output, *, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        deadline: float,
+        clock: Callable[[], float] = time.monotonic,
+        tend: Callable[[float], str] | None = None,
+    ) -> None:
         self._output = output
         self._deadline = deadline
         self._clock = clock
+        self._tend = tend
+        self._tend_at = 0.0
         self._ending = ""
         self._kill_at: float | None = None
 
@@ -175,7 +189,7 @@ class Supervisor:
         self._ending = self._ending or reason
 
     def run(self, command: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
-        """Run the command; gives its exit code and why it ended: ``exited``, ``timeout`` or ``ended``."""
+        """Run the command; gives its exit code and why it ended: ``exited``, ``timeout``, ``disk`` or ``ended``."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         try:
@@ -198,7 +212,7 @@ class Supervisor:
         """Read output until the process has ended and its pipe is empty; gives its wait status."""
         is_open = True
         while True:
-            if is_open and select.select([reading], [], [], 0.1)[0]:
+            if is_open and select.select([reading], [], [], steps.EVERY)[0]:
                 chunk = os.read(reading, 262144)
                 is_open = bool(chunk)
                 self._output.feed(chunk)
@@ -220,6 +234,9 @@ class Supervisor:
         now = self._clock()
         if not self._ending and now >= self._deadline:
             self.end("timeout")
+        if self._tend is not None and not self._ending and now >= self._tend_at:
+            self._tend_at = now + steps.EVERY
+            self._ending = self._tend(now)
         if not self._ending:
             return
         sign = signal.SIGTERM
@@ -279,7 +296,8 @@ def main(folder: str) -> int:
     log = os.open(job["log"], flags, 0o644)
     copy = os.open(os.path.join(folder, "output"), flags, 0o644)
     output = Output(log, copy, job["limit"], job["progress"])
-    supervisor = Supervisor(output, deadline=time.monotonic() + job["timeout"])
+    tend = steps.Steps(steps.Limits(**job["steps"])).tend if job["steps"] else None
+    supervisor = Supervisor(output, deadline=time.monotonic() + job["timeout"], tend=tend)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         supervisor.end("ended")
@@ -295,7 +313,3 @@ def main(folder: str) -> int:
     for file_number in (log, copy, lock):
         os.close(file_number)
     return 0
-
-
-if __name__ == "__main__":  # pragma: no cover - tests run it as a program
-    sys.exit(main(sys.argv[1]))

@@ -185,13 +185,21 @@ class BuilderSettings(Section):
         "set it. 0: half of the machine's memory.",
     )
     group_processes: int = Field(
-        4096, ge=64, description="Processes and threads of all build steps together, under the same conditions."
+        4096,
+        ge=64,
+        description="Processes and threads of all build steps together, under the same conditions; one step may have "
+        "half of them at most.",
     )
     group_weight: int = Field(
         50,
         ge=1,
         le=10000,
         description="What all build steps together get of the CPU beside 100 for each session, while both want it.",
+    )
+    disk_limit: ByteSize = Field(
+        20 * 1024**3,
+        ge=0,
+        description="Disk that one build step may fill before its build is ended, under the same conditions. 0: all.",
     )
     log_limit: ByteSize = Field(
         16 * 1024**2, ge=65536, description="Bytes of one build's log that are kept; the rest is counted and dropped."
