@@ -321,7 +321,7 @@ async def test_build_survives_its_control_plane(workshop: Workshop) -> None:
     await workshop.another().build(request, workshop.log())
     text = await workshop.read()
     assert len(re.findall(r"^begins \d+$", text, re.MULTILINE)) == 1
-    assert text.endswith("ends\n")
+    assert text.count("ends\n") == 1
     assert "was running already" in text
 
 

@@ -169,7 +169,7 @@ def _numbers(path: str) -> list[int]:
 
 def _write(path: str, value: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY)
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
     except OSError:  # gone, or without the rights for it: builds are as the engine makes them
         return
     try:

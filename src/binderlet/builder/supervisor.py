@@ -60,18 +60,24 @@ class Readable:
             return None
         if found := OUTPUT.match(line):
             return found[1]
-        if found := EXPORT.match(line):
-            return b"Written in %s s." % found[2] if found[2] else b"Writing the image..."
         if self._steps and (found := STEP.match(line)):
             repeated, self._last_step = found[1] == self._last_step, found[1]
             return None if repeated else found[1]
         if NOISE.match(line):
-            return None
+            return _export(line)
         return None if not self._steps and self._is_our_script(line) else line
 
     @staticmethod
     def _is_our_script(line: bytes) -> bool:
         return b"/bin/bash -c" in line and OUR_STEP_FAILED.match(line) is not None
+
+
+def _export(line: bytes) -> bytes | None:
+    """Say that the image is being written, which takes a while, and how long it took."""
+    found = EXPORT.match(line)
+    if found is None:
+        return None
+    return b"Written in %s s." % found[2] if found[2] else b"Writing the image..."
 
 
 class Translated:
