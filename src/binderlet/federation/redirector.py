@@ -1,0 +1,197 @@
+"""The redirector's memory: the file, how the members stand, and who gets which launch. No I/O.
+
+A launch costs a look into the cache of choices, or one draw per member; everything else is made once a second, or
+when a probe brings something new.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from hashlib import blake2b
+
+from binderlet.federation import pick
+from binderlet.federation.config import Balance, Federation
+from binderlet.federation.ledger import Ledger
+from binderlet.federation.report import Report
+from binderlet.federation.standing import Standing, advance
+from binderlet.federation.weights import Share, shares, usable
+
+COOKIE = re.compile(rb'(?:^|;)\s*host="?([^";,\s]+)')
+SAFE_TARGET = re.compile(rb"/build/[!-~]*")
+UNSAFE_IN_COOKIE = re.compile(rb"[;,\"\\]")
+REMEMBERED = 50_000
+"""Choices kept until a weight changes."""
+RECENT = 300.0
+"""Seconds in which a launch counts less and less towards a member's fair share."""
+CORS = b"access-control-allow-origin: *\r\naccess-control-allow-headers: cache-control, last-event-id\r\n"
+KEY_BYTES = 8
+
+
+def digest(key: bytes) -> bytes:
+    """Give the short name of a repository in the lists of images that members publish."""
+    return blake2b(key, digest_size=KEY_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The answer that leads to one member, ready but for the path."""
+
+    url: bytes
+    before: bytes
+    """Up to and with the member's URL in ``location``."""
+    between: bytes
+    """From there to the path in the cookie."""
+    after: bytes
+
+
+def words(url: str, cookie: float) -> Words:
+    """Prepare a member's answer; ``cookie``: seconds, 0 for none."""
+    raw = url.encode()
+    before = b"HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 0\r\ncache-control: no-store\r\n" + CORS
+    secure = b"; Secure" if raw.startswith(b"https:") else b""
+    after = b"; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n" % (cookie, secure)
+    return Words(raw, before + b"location: " + raw, b'\r\nset-cookie: host="' + raw + b'"; Path=', after)
+
+
+class Redirector:
+    """Who gets which launch. Every method answers from memory."""
+
+    def __init__(
+        self,
+        federation: Federation,
+        *,
+        ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.federation = federation
+        self.standings: dict[str, Standing] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """Launches by member and reason: ``cookie``, ``choice``, ``image`` or ``random``."""
+        self.ledger = ledger or Ledger()
+        self._clock = clock
+        self._chance = chance
+        self._images: dict[str, frozenset[bytes]] = {}
+        self._homes: dict[bytes, int] = {}
+        self._recent: dict[str, float] = {}
+        self._ticked = clock()
+        self._build(federation)
+
+    def _build(self, federation: Federation) -> None:
+        self.federation = federation
+        cookie = federation.cookie
+        self._words = {name: words(member.url, cookie) for name, member in federation.members.items()}
+        self._entries: list[pick.Entry] = []
+        self.refresh()
+
+    def reload(self, federation: Federation) -> None:
+        """Take a new file; what is known of a member that stays where it was is kept."""
+        old = self.federation.members
+        same = [name for name, member in federation.members.items() if name in old and old[name].url == member.url]
+        self.standings = {name: self.standings[name] for name in same if name in self.standings}
+        self._images = {name: self._images[name] for name in same if name in self._images}
+        self.ledger.set_replicas(federation.replicas)
+        self._build(federation)
+
+    def learn(self, name: str, report: Report) -> None:
+        """Take a probe's report of a member; of one that is no longer in the file nothing is learnt."""
+        if name in self.federation.members:
+            standing = self.standings.get(name, Standing())
+            self.standings[name] = advance(standing, report, self._clock(), self.federation.check)
+            self.refresh()
+
+    def learn_images(self, name: str, keys: frozenset[bytes]) -> None:
+        """Take the list of repositories whose image a member has."""
+        if keys:
+            self._images[name] = keys
+        else:
+            self._images.pop(name, None)
+
+    def refresh(self) -> None:
+        """Look at the clock: weights, fair shares and the date. To be called every second or so."""
+        now = self._clock()
+        self.shares: list[Share] = shares(self.federation, self.standings, self.ledger.used(now), now)
+        taken = usable(self.shares, self.federation, self.standings)
+        entries = [pick.entry(one.name, one.url, one.weight) for one in taken]
+        if entries != self._entries:
+            self._entries = entries
+            self._by_url = {self._words[one.name].url: index for index, one in enumerate(entries)}
+            self._homes.clear()
+        fading = math.exp(-max(0.0, now - self._ticked) / RECENT)
+        self._ticked = now
+        self._recent = {name: count * fading for name, count in self._recent.items()}
+        counts = [self._recent.get(one.name, 0.0) for one in entries]
+        self._busy = pick.busy(counts, entries, self.federation.spread.image_bound)
+        self._date = b"date: " + formatdate(now, usegmt=True).encode() + b"\r\n\r\n"
+
+    def decide(self, path: bytes, cookie: bytes) -> tuple[str, str]:
+        """Give the member for a launch, and why; ``cookie`` is the request's header, or nothing."""
+        entries = self._entries
+        if cookie and (found := COOKIE.search(cookie)) and (index := self._by_url.get(found[1])) is not None:
+            return entries[index].name, "cookie"
+        if self.federation.load_balancer is Balance.RANDOM:
+            return entries[pick.choose_evenly(entries, self._chance())].name, "random"
+        key = pick.key_of(path)
+        home = self._homes.get(key)
+        if home is None:
+            if len(self._homes) >= REMEMBERED:
+                self._homes.clear()
+            home = self._homes[key] = pick.choose(key, entries)
+        if self._images and self.federation.spread.images:
+            index = self._prefer(key, home)
+            return entries[index].name, "choice" if index == home else "image"
+        return entries[home].name, "choice"
+
+    def _prefer(self, key: bytes, home: int) -> int:
+        name = digest(key)
+        images, entries = self._images, self._entries
+        holders = [index for index, one in enumerate(entries) if name in images.get(one.name, ())]
+        return pick.prefer(key, entries, home, holders, self._busy)
+
+    def give(self, path: bytes, cookie: bytes) -> str:
+        """Decide a launch and count it; gives the member's name."""
+        name, reason = self.decide(path, cookie)
+        self.counts[name, reason] += 1
+        self._recent[name] = self._recent.get(name, 0.0) + 1
+        if self.federation.members[name].budget:
+            self.ledger.add(name, self._clock())
+        return name
+
+    def answer(self, target: bytes, cookie: bytes) -> bytes | None:
+        """Give the whole HTTP answer to ``GET target``; None where the target has characters that no URL may have."""
+        if SAFE_TARGET.fullmatch(target) is None:
+            return None
+        path = target.partition(b"?")[0]
+        said = self._words[self.give(path, cookie)]
+        if not self.federation.cookie or UNSAFE_IN_COOKIE.search(path):
+            return b"%b%b\r\n%b" % (said.before, target, self._date)
+        return b"%b%b%b%b%b%b" % (said.before, target, said.between, path, said.after, self._date)
+
+    def active_hosts(self) -> Mapping[str, Mapping[str, object]]:
+        """Give the members that get launches, as mybinder.org's redirector lists them."""
+        members = self.federation.members
+        return {
+            one.name: {
+                "url": members[one.name].url,
+                "weight": members[one.name].weight,
+                "health": members[one.name].health_url,
+                "versions": members[one.name].versions_url,
+                "prime": members[one.name].prime,
+                "effective_weight": round(one.weight, 4),
+            }
+            for one in self._entries
+        }
+
+    def primes(self) -> list[str]:
+        """Give the members that pages may come from, the best first: primes that are well, primes, others that are."""
+        members = self.federation.members
+        well = {one.name for one in self.shares if not self.standings.get(one.name, Standing()).trouble}
+        ranked = sorted(members, key=lambda name: (not members[name].prime, name not in well))
+        return [name for name in ranked if members[name].prime or name in well]
