@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from binderlet.pages.assets import CONTENT_TYPES, HERE, read_static, read_templates
+import pytest
+
+from binderlet.errors import ConfigError
+from binderlet.pages.assets import CONTENT_TYPES, HERE, read_logo, read_static, read_templates
 
 
 def test_every_static_file_is_served() -> None:
@@ -41,3 +44,14 @@ def test_no_inline_handlers_or_styles() -> None:
     loader = read_templates()
     for name in loader.list_templates():
         assert not re.search(r"\s(?:on\w+|style)=", loader.mapping[name]), name
+
+
+def test_a_logo(tmp_path: Path) -> None:
+    """A sponsor's logo is a picture that is there."""
+    (tmp_path / "logo.svg").write_text("<svg/>")
+    (tmp_path / "logo.txt").write_text("logo")
+    assert read_logo(tmp_path / "logo.svg").content_type == "image/svg+xml"
+    with pytest.raises(ConfigError, match="neither SVG nor PNG"):
+        read_logo(tmp_path / "logo.txt")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_logo(tmp_path / "none.png")

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.schema import PageSettings, ServerSettings, Settings
 from binderlet.pages.views import Pages, script_json
 from support.services import DISPLAYS
@@ -93,3 +95,28 @@ def test_json_in_a_script_cannot_end_it() -> None:
     text = script_json(value)
     assert not re.search("[<>&\u2028\u2029]", text)
     assert json.loads(text) == value
+
+
+def test_the_host_is_thanked(tmp_path: Path) -> None:
+    """Who gives the machine is named on every page and card, with logo and link."""
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(b"png")
+    sponsor = SponsorSettings(name="Example <Institute>", url="https://example.org", logo=str(logo))
+    made = pages(Settings(sponsor=sponsor))
+    for page in (made.home(BASE), made.launch(BASE, "gh", "o/r/HEAD", "t"), made.problem(BASE, 404, "x", "y")):
+        assert 'href="https://example.org/"' in page.html
+        assert "Hosted by <strong>Example &lt;Institute&gt;</strong>" in page.html
+        assert (
+            'content="Reproducible, sharable, open, interactive computing environments. Hosted by Example' in page.html
+        )
+        assert '<img src="/static/sponsor-logo?v=' in page.html
+    assert made.asset("sponsor-logo") is not None
+    plain = pages(Settings(sponsor=SponsorSettings(name="X"))).home(BASE).html
+    assert "Hosted by <strong>X</strong></span>" in plain
+
+
+def test_a_federation_without_https() -> None:
+    """In a federation on a test network launches may go to members without https."""
+    page = pages(Settings(federation=FederationSettings(url="http://fed.test/"))).home(BASE)
+    assert "connect-src 'self' http: https:;" in page.csp
+    assert '"badgeBaseUrl":"http://fed.test/"' in page.html

@@ -93,6 +93,7 @@ class Build:
         request = LaunchRequest(
             spec,
             host=self._host(scope, headers),
+            launch_host=services.settings.launch_host,
             build_only=build_only,
             build_token=has_token,
             client=address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -14,9 +15,13 @@ from binderlet.model import Check, ServiceStatus
 OK, NOT_OK = 200, 503
 
 
-def health_body(status: ServiceStatus) -> dict[str, Any]:
-    """Give the body of ``/health``: the checks, and ``Pod quota``, by which federations spread their launches."""
-    checks = [check_body(check) for check in (*status.checks, *draining(status))]
+def health_body(status: ServiceStatus, federation: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give the body of ``/health``: the checks, and ``Pod quota``, by which federations spread their launches.
+
+    ``federation``: what the operator asks redirectors for, as ``draining`` and ``share``.
+    """
+    told = dict(federation or {})
+    checks = [check_body(check) for check in (*status.checks, *draining(status), *drained(told))]
     total = status.sessions + status.builds_running
     quota = status.session_limit or None
     pods = {
@@ -30,7 +35,8 @@ def health_body(status: ServiceStatus) -> dict[str, Any]:
         "ok": quota is None or total <= quota,
         "_ignore_failure": True,
     }
-    return {"ok": is_healthy(status), "checks": [*checks, pods]}
+    body = {"ok": is_healthy(status) and not drained(told), "checks": [*checks, pods]}
+    return body | ({"federation": told} if told else {})
 
 
 def is_healthy(status: ServiceStatus) -> bool:
@@ -46,6 +52,13 @@ def free_places(status: ServiceStatus) -> int:
 def draining(status: ServiceStatus) -> tuple[Check, ...]:
     """Give the check that fails while the service stops, so that a federation sends launches elsewhere."""
     return (Check("binderlet", ok=False, message="The service is stopping."),) if status.draining else ()
+
+
+def drained(federation: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Give the check that fails while the operator sends launches elsewhere: every redirector understands it."""
+    if not federation.get("draining"):
+        return ()
+    return (Check("Federation", ok=False, message="The operator asks for no new launches."),)
 
 
 def check_body(check: Check) -> dict[str, Any]:
@@ -89,8 +102,9 @@ class Health:
 
     async def health(self, _request: Request) -> JSONResponse:
         """Answer 200 or 503."""
-        status = self._services.status()
-        return JSONResponse(health_body(status), OK if is_healthy(status) else NOT_OK)
+        services = self._services
+        body = health_body(services.status(), services.membership.wishes() if services.membership else None)
+        return JSONResponse(body, OK if body["ok"] else NOT_OK)
 
     async def status(self, _request: Request) -> JSONResponse:
         """Answer with the snapshot that the status page draws."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from binderlet import __version__
 from binderlet.config import Settings
@@ -128,6 +128,26 @@ class Desk(Protocol):
         """
 
 
+class Membership(Protocol):
+    """What this service tells the redirectors of its federation, from memory."""
+
+    def wishes(self) -> Mapping[str, Any]:
+        """Give ``draining`` and ``share``: whether it wants launches, and which part of its weight."""
+
+    def versions(self) -> Mapping[str, Any] | None:
+        """Give what ``/versions`` is to answer instead of our own; None where nothing else is wanted."""
+
+    def repositories(self) -> Sequence[str]:
+        """Give the repositories that were launched here lately, as redirectors name them."""
+
+    async def wish(self, *, draining: bool | None = None, share: float | None = None) -> None:
+        """Change what the operator wants, and keep it over restarts; None leaves it as it is.
+
+        Raises:
+            StoreUnavailable: it could not be written down.
+        """
+
+
 class Asset(Protocol):
     """A static file, held in memory."""
 
@@ -203,6 +223,8 @@ class Services:
     """None where nothing can be reserved."""
     challenges: Path | None = None
     """Where answers to a certificate authority are; None where none is asked."""
+    membership: Membership | None = None
+    """None where no federation is asked for."""
     builder_info: Mapping[str, str] = field(default_factory=dict)
     """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
     version: str = __version__

@@ -17,6 +17,7 @@ from binderlet.api.buildlog import BuildLogs
 from binderlet.api.cors import Cors
 from binderlet.api.errors import Guard, Problem, as_json
 from binderlet.api.health import Health
+from binderlet.api.membership import Wishes
 from binderlet.api.metrics import Metrics
 from binderlet.api.ports import Services
 from binderlet.api.repoproviders import RepoProviders
@@ -50,6 +51,7 @@ def create_app(services: Services) -> Starlette:
         Route("/metrics", Metrics(services).answer),
         Route("/api/repoproviders", providers.listing),
         Route("/api/status", health.status),
+        *([Route("/api/federation/images", Wishes(services).images)] if services.membership else ()),
         Route("/api/builds/{build_id}/log", BuildLogs(services).answer),
         Route("/_config", providers.legacy),
         # for people
@@ -80,6 +82,7 @@ def create_admin_app(services: Services) -> Starlette:
         Route("/sessions/{session_id}/extend", admin.extend, methods=["POST"]),
         Route("/builds", admin.builds),
         *reservation_routes(services),
+        *([Route("/federation", Wishes(services).wish, methods=["GET", "POST"])] if services.membership else ()),
         Route("/api/builds/{build_id}/log", BuildLogs(services).answer),
         Route("/shutdown", admin.shutdown, methods=["POST"]),
     ]

@@ -20,11 +20,13 @@ def versions_body(services: Services) -> dict[str, Any]:
 
 
 class Versions:
-    """The endpoint; its body never changes while the service runs."""
+    """The endpoint; in a federation the body may be the one that the federation expects."""
 
     def __init__(self, services: Services) -> None:
         self._body = versions_body(services)
+        self._membership = services.membership
 
     async def answer(self, _request: Request) -> JSONResponse:
         """Answer."""
-        return JSONResponse(self._body)
+        expected = self._membership.versions() if self._membership else None
+        return JSONResponse(self._body if expected is None else expected)

@@ -15,6 +15,7 @@ from binderlet.api.ports import Services
 from binderlet.app.front import Front, keep_secret, visitors_url
 from binderlet.app.https import make_https, tls_of, webroot_of
 from binderlet.app.machinery import Machinery, make_providers
+from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
 from binderlet.app.record import Record
 from binderlet.app.view import View
@@ -89,6 +90,7 @@ class Service:
         self.providers = make_providers(settings, network, state)
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)
+        self.membership = Membership(settings.federation, state)
         self._vitals = Vitals(machinery.engine, self.router, state=state, min_free_disk=settings.builder.min_free_disk)
         self.view = View(
             self.url,
@@ -200,6 +202,8 @@ class Service:
         await self.router.prepare()
         step("Looking for what an earlier run left")
         self.record.keep(self.bus, self.tasks)
+        await asyncio.to_thread(self.membership.load)
+        self.bus.listen(self.membership.listen)
         await self.standbys.load()
         await self._take_over()
         step("Starting the control plane")
@@ -247,6 +251,7 @@ class Service:
             metrics=self.record.render,
             build_log=self.builds.log_path,
             builds=self.view.builds,
+            membership=self.membership,
             desk=Desk(self.standbys, self.providers, self.settings.server.public_url, places=self.places.limit),
             challenges=webroot_of(self.state) if self.https else None,
             builder_info=self._machinery.builder.info,
@@ -265,6 +270,7 @@ class Service:
         if self._machinery.tier is not None:
             self._machinery.tier.busy = lambda: bool(self._crowd().starting or self.builds.running)
             self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
+        self.tasks.start(self.membership.run(), name="federation")
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""
@@ -293,6 +299,7 @@ class Service:
             if end is not End.LEAVE:
                 await self._end_work(end)
         finally:
+            await self.membership.save()
             await self.standbys.close()
             await self.record.close()
 

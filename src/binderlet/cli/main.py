@@ -19,6 +19,7 @@ from binderlet.cli import (
     config,
     doctor,
     extend,
+    federation,
     launch,
     lock,
     reserve,
@@ -55,6 +56,7 @@ app.command("stop-service")(stop_service.stop_service)
 app.command("doctor", short_help="Check this machine, and say how to mend what is wrong.")(doctor.doctor)
 app.add_typer(base_images.app, name="base")
 app.add_typer(config.app, name="config")
+app.add_typer(federation.app, name="federation", short_help="Several Binders under one name.")
 app.add_typer(swap.app, name="swap", short_help="Set up swap, so that quiet sessions need no memory.")
 app.command("version")(version.version)
 

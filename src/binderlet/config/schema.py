@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
 from binderlet.config.registry import RegistrySettings
 from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
@@ -34,7 +35,8 @@ class ServerSettings(Section):
     )
     badge_base_url: WebAddress = Field(
         "",
-        description="Base of badge links and launch host, for members of a federation. Empty: public_url.",
+        description="Base of badge links and launch host, for members of a federation. Empty: federation.url, else "
+        "public_url.",
     )
     cors_allow_origin: str = Field("*", description="Access-Control-Allow-Origin of every answer; empty sends none.")
     grace_after_ready: Duration = Field(
@@ -364,6 +366,13 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     providers: ProviderSettings = ProviderSettings()
     pages: PageSettings = PageSettings()
+    sponsor: SponsorSettings = SponsorSettings()
+    federation: FederationSettings = FederationSettings()
     security: SecuritySettings = SecuritySettings()
     events: EventSettings = EventSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def launch_host(self) -> str:
+        """The base of badges and links where it is not this service's own address, with trailing slash; or empty."""
+        return self.server.badge_base_url or self.federation.url

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from binderlet.config.schema import Section, web_address
+from binderlet.config.section import RegularExpression, Section, web_address
 from binderlet.config.units import Duration
 from binderlet.errors import ConfigError
 
@@ -35,18 +35,8 @@ def public(value: str) -> str:
     return bare(value if "://" in value or not value else f"https://{value}")
 
 
-def pattern(value: str) -> str:
-    """Check a regular expression."""
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"{value!r} is not a regular expression: {error}") from error
-    return value
-
-
 Url = Annotated[str, AfterValidator(bare)]
 PublicUrl = Annotated[str, AfterValidator(public)]
-Pattern = Annotated[str, AfterValidator(pattern)]
 
 
 class Balance(StrEnum):
@@ -67,20 +57,6 @@ class Skew(StrEnum):
     ANY = "any"
 
 
-class Ramp(Section):
-    """A weight that grows by the calendar, so that all redirectors agree about it."""
-
-    start: date = Field(description="The first day (UTC).")
-    days: float = Field(7.0, gt=0, description="Days until the whole weight is reached.")
-    first: float = Field(0.1, ge=0, le=1, description="Share of the weight at the start.")
-
-    def share(self, now: float) -> float:
-        """Give the share of the weight at a time, in seconds since the epoch."""
-        begins = datetime.combine(self.start, time(), UTC)
-        done = (datetime.fromtimestamp(now, UTC) - begins) / timedelta(days=self.days)
-        return self.first + (1 - self.first) * min(1.0, done) if done >= 0 else 0.0
-
-
 class Member(Section):
     """One Binder that takes part."""
 
@@ -91,7 +67,17 @@ class Member(Section):
     versions: str = Field("", description="Where its versions are. Empty: url and /versions.")
     drain: bool = Field(default=False, description="No new launches; sessions go on.")
     budget: int = Field(0, ge=0, description="Launches a calendar month at most. 0: no limit.")
-    ramp: Ramp | None = Field(None, description="Let the weight grow from a day on.")
+    ramp_start: date | None = Field(None, description="Day (UTC) from which on the weight grows to its whole.")
+    ramp_days: float = Field(7.0, gt=0, description="Days until the whole weight is reached.")
+    ramp_first: float = Field(0.1, ge=0, le=1, description="Part of the weight that it has on the first day.")
+
+    def ramp(self, now: float) -> float:
+        """Give the part of the weight that the calendar allows, in seconds since the epoch; all where none is set."""
+        if self.ramp_start is None:
+            return 1.0
+        begins = datetime.combine(self.ramp_start, time(), UTC)
+        done = (datetime.fromtimestamp(now, UTC) - begins) / timedelta(days=self.ramp_days)
+        return self.ramp_first + (1 - self.ramp_first) * min(1.0, done) if done >= 0 else 0.0
 
     @property
     def health_url(self) -> str:
@@ -135,7 +121,7 @@ class VersionRules(Section):
 
     rule: Skew = Field(Skew.KEYS, description="same, keys or any.")
     keys: list[str] = Field(["builder"], description="Keys of /versions that count, for the rule 'keys'.")
-    accept: dict[str, list[Pattern]] = Field(
+    accept: dict[str, list[RegularExpression]] = Field(
         {}, description="Values that are good whatever the prime has: {builder = ['quay.io/jupyterhub/.*']}."
     )
 

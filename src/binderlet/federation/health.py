@@ -40,15 +40,15 @@ async def read_all(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)[:limit]
 
 
-async def probe(client: aiohttp.ClientSession, member: Member, timeout: float) -> Report:
+async def probe(client: aiohttp.ClientSession, member: Member, patience: float) -> Report:
     """Ask a member for its health and its versions, at the same time; never raises for what it does."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience):
             health, versions = await asyncio.gather(
                 get(client, member.health_url, BODY_LIMIT), get(client, member.versions_url, BODY_LIMIT)
             )
     except TimeoutError:
-        return report.unreachable(f"no answer within {timeout:g} s")
+        return report.unreachable(f"no answer within {patience:g} s")
     if isinstance(health, str):
         return report.unreachable(health)
     return report.read(health, None if isinstance(versions, str) else versions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +34,7 @@ class Ledger:
             self._month = str(body["month"])
             self._counts = {str(name): int(count) for name, count in body["launches"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.error("the budgets' counts cannot be read; they begin anew", path=str(self._path), error=str(error))
+            log.warning("the budgets' counts cannot be read; they begin anew", path=str(self._path), error=str(error))
 
     def add(self, name: str, now: float) -> None:
         """Count one launch."""
@@ -58,9 +57,9 @@ class Ledger:
         part = self._path.with_suffix(".part")
         try:
             part.write_text(body, encoding="utf-8")
-            os.replace(part, self._path)
+            part.replace(self._path)
         except OSError as error:
-            log.error("the budgets' counts cannot be written", path=str(self._path), error=str(error))
+            log.warning("the budgets' counts cannot be written", path=str(self._path), error=str(error))
 
     def set_replicas(self, replicas: int) -> None:
         """Take the number of redirectors from a new file."""

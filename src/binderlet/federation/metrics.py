@@ -31,18 +31,20 @@ class Metrics(Collector):
         redirector = self._redirector
         standings = {name: redirector.standings.get(name, Standing()) for name in redirector.federation.members}
         health = GaugeMetricFamily(
-            "federation_health", "1 where a member may get launches, 0 and the reason where not.", ["member", "reason"]
+            "federation_health",
+            "1 where a member may get launches, 0 and the reason where not.",
+            labels=["member", "reason"],
         )
         weight = GaugeMetricFamily(
-            "binderlet_federation_weight", "A member's weight now, after all that lessens it.", ["member"]
+            "binderlet_federation_weight", "A member's weight now, after all that lessens it.", labels=["member"]
         )
         for one in redirector.shares:
             health.add_metric([one.name, "" if one.weight else one.reason], float(one.weight > 0))
             weight.add_metric([one.name], one.weight)
         checks = GaugeMetricFamily(
-            "federation_health_check", "1 where a part of a member is well.", ["member", "check"]
+            "federation_health_check", "1 where a part of a member is well.", labels=["member", "check"]
         )
-        free = GaugeMetricFamily("binderlet_federation_free", "Places that a member has free.", ["member"])
+        free = GaugeMetricFamily("binderlet_federation_free", "Places that a member has free.", labels=["member"])
         for name, standing in standings.items():
             for check, ok in sorted(standing.report.checks.items()):
                 checks.add_metric([name, check], float(ok))

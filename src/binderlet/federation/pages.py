@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import html
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -83,7 +82,9 @@ class Unanswered(Exception):
 class Pages:
     """The endpoint for everything that is not a launch."""
 
-    def __init__(self, redirector: Redirector, client: aiohttp.ClientSession, *, timeout: float = ANSWER_TIMEOUT) -> None:
+    def __init__(
+        self, redirector: Redirector, client: aiohttp.ClientSession, *, timeout: float = ANSWER_TIMEOUT
+    ) -> None:
         self._redirector = redirector
         self._client = client
         self._timeout = timeout
@@ -196,16 +197,16 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
+SORRY_HEADING = "No page can be shown now"
 SORRY = (
-    "No page can be shown now",
     "None of the servers that show pages answers. Links to repositories that you have open still launch. "
-    "Please try again in a minute.",
+    "Please try again in a minute."
 )
 
 
-def sorry(said: Sequence[str] = SORRY) -> Page:
+def sorry() -> Page:
     """Give the page for when nothing else is left."""
-    heading, words = map(html.escape, said)
+    heading, words = SORRY_HEADING, SORRY
     body = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{heading}</title><h1>{heading}</h1><p>{words}</p></html>\n"

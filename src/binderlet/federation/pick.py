@@ -44,6 +44,11 @@ def key_of(path: bytes) -> bytes:
     return key
 
 
+def digest(key: bytes) -> bytes:
+    """Give the short name of a repository in the lists of images that members publish."""
+    return blake2b(key, digest_size=HASH_BYTES).digest()
+
+
 def draw(key: bytes, suffix: bytes) -> float:
     """Give ``-ln(u)`` of a member for a key: above 0; the smaller, the better."""
     number = int.from_bytes(blake2b(key + suffix, digest_size=HASH_BYTES).digest(), "big")

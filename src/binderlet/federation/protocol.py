@@ -34,7 +34,7 @@ class LaunchProtocol(HttpToolsProtocol):
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
             or self.flow.write_paused
-            or not (self.cycle is None or self.cycle.response_complete)
+            or self._waits()
         ):
             super().on_headers_complete()
             return
@@ -54,9 +54,17 @@ class LaunchProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
+    def _began(self) -> bool:
+        """Whether the application was ever asked on this connection; uvicorn types its None away."""
+        return getattr(self, "cycle", None) is not None
+
+    def _waits(self) -> bool:
+        """Whether an answer of the application is still to come."""
+        return self._began() and not self.cycle.response_complete
+
     def on_message_complete(self) -> None:
         """Tell a waiting application that all is there."""
-        if self.cycle is not None:
+        if self._began():
             super().on_message_complete()
 
 
@@ -65,7 +73,11 @@ def protocol(answer: Answer) -> type[LaunchProtocol]:
 
     class Protocol(LaunchProtocol):
         def __init__(
-            self, config: Config, server_state: ServerState, app_state: dict[str, Any], **rest: Any  # noqa: ANN401 - uvicorn's
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            **rest: Any,  # noqa: ANN401 - uvicorn's
         ) -> None:
             super().__init__(config=config, server_state=server_state, app_state=app_state, **rest)
             self._answer = answer

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
-from hashlib import blake2b
 
 from binderlet.federation import pick
 from binderlet.federation.config import Balance, Federation
@@ -31,12 +30,6 @@ REMEMBERED = 50_000
 RECENT = 300.0
 """Seconds in which a launch counts less and less towards a member's fair share."""
 CORS = b"access-control-allow-origin: *\r\naccess-control-allow-headers: cache-control, last-event-id\r\n"
-KEY_BYTES = 8
-
-
-def digest(key: bytes) -> bytes:
-    """Give the short name of a repository in the lists of images that members publish."""
-    return blake2b(key, digest_size=KEY_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +44,11 @@ class Words:
     after: bytes
 
 
-def words(url: str, cookie: float) -> Words:
-    """Prepare a member's answer; ``cookie``: seconds, 0 for none."""
+def words(url: str, cookie: float, *, secure: bool) -> Words:
+    """Prepare a member's answer; ``cookie``: seconds; ``secure``: whether visitors come by https alone."""
     raw = url.encode()
     before = b"HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 0\r\ncache-control: no-store\r\n" + CORS
-    secure = b"; Secure" if raw.startswith(b"https:") else b""
-    after = b"; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n" % (cookie, secure)
+    after = b"; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n" % (cookie, b"; Secure" if secure else b"")
     return Words(raw, before + b"location: " + raw, b'\r\nset-cookie: host="' + raw + b'"; Path=', after)
 
 
@@ -86,8 +78,8 @@ class Redirector:
 
     def _build(self, federation: Federation) -> None:
         self.federation = federation
-        cookie = federation.cookie
-        self._words = {name: words(member.url, cookie) for name, member in federation.members.items()}
+        age, secure = federation.cookie, federation.url.startswith("https:")
+        self._words = {name: words(member.url, age, secure=secure) for name, member in federation.members.items()}
         self._entries: list[pick.Entry] = []
         self.refresh()
 
@@ -150,7 +142,7 @@ class Redirector:
         return entries[home].name, "choice"
 
     def _prefer(self, key: bytes, home: int) -> int:
-        name = digest(key)
+        name = pick.digest(key)
         images, entries = self._images, self._entries
         holders = [index for index, one in enumerate(entries) if name in images.get(one.name, ())]
         return pick.prefer(key, entries, home, holders, self._busy)

@@ -19,7 +19,10 @@ MEMBER_OWN = ("/user/", "/api/builds/")
 """What only the member that made it can answer: its links carry that member's own address."""
 CORS = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-headers", b"authorization, x-xsrftoken, cache-control, accept, content-type, last-event-id"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, x-xsrftoken, cache-control, accept, content-type, last-event-id",
+    ),
 )
 FOR_READERS = (*CORS, (b"cache-control", b"no-store"))
 
@@ -117,7 +120,12 @@ def taken_apart(answer: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
 
 
 async def reply(
-    send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] | list[tuple[bytes, bytes]], *, head: bool = False
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: tuple[tuple[bytes, bytes], ...] | list[tuple[bytes, bytes]],
+    *,
+    head: bool = False,
 ) -> None:
     """Send an answer in one piece."""
     sized = [*(pair for pair in headers if pair[0] != b"content-length"), (b"content-length", str(len(body)).encode())]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -70,7 +69,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise AddressInUse(f"{host}:{port} cannot be listened on: {error.strerror}.", hint="Choose another --port.") from error
+        raise AddressInUse(
+            f"{host}:{port} cannot be listened on: {error.strerror}.", hint="Choose another --port."
+        ) from error
     listener.setblocking(False)
     return listener
 
@@ -78,7 +79,7 @@ def listen(host: str, port: int) -> socket.socket:
 def make_server(redirector: Redirector, pages: Pages, shutdown_timeout: float) -> uvicorn.Server:
     """Make the HTTP server, with the short way for launches."""
     config = uvicorn.Config(
-        App(redirector, pages),  # type: ignore[arg-type] # Starlette's and uvicorn's names for the same types
+        App(redirector, pages),
         loop="none",
         http=protocol(redirector.answer),
         ws="none",
@@ -97,12 +98,12 @@ class FileWatch:
     """Tells when the file is another than before, by its time, size and inode."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._mark = self._look()
 
     def _look(self) -> tuple[int, int, int]:
         try:
-            found = os.stat(self._path)
+            found = self.path.stat()
         except OSError:
             return (0, 0, 0)  # on its way from one to the next
         return (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -119,13 +120,12 @@ class FileWatch:
 class Running:
     """A redirector that runs: what ``serve`` gives to tests and to signals."""
 
-    def __init__(self, path: Path, redirector: Redirector, health: Health, port: int) -> None:
+    def __init__(self, watch: FileWatch, redirector: Redirector, health: Health, port: int) -> None:
         self.redirector = redirector
         self.port = port
         self.stopping = asyncio.Event()
-        self._path = path
         self._health = health
-        self._watch = FileWatch(path)
+        self._watch = watch
         self._asked = False
 
     def reload_soon(self) -> None:
@@ -135,9 +135,9 @@ class Running:
     async def reload(self) -> None:
         """Read the file; one that is wrong changes nothing and is said in the log."""
         try:
-            federation = await asyncio.to_thread(read, self._path)
+            federation = await asyncio.to_thread(read, self._watch.path)
         except BinderletError as error:
-            log.error("the federation's file is wrong; the old one stays in force", error=error.message)
+            log.warning("the federation's file is wrong; the old one stays in force", error=error.message)
             return
         self.redirector.reload(federation)
         self._health.follow(federation)
@@ -186,7 +186,8 @@ async def running(path: Path, federation: Federation, place: Place) -> AsyncIter
         server = make_server(redirector, Pages(redirector, pages), place.shutdown_timeout)
         try:
             await health.start()
-            now = Running(path, redirector, health, int(listener.getsockname()[1]))
+            watch = await asyncio.to_thread(FileWatch, path)
+            now = Running(watch, redirector, health, int(listener.getsockname()[1]))
             tasks.start(now.run(), name="clock and file")
             serving = tasks.start(server.serve(sockets=[listener]), name="server")
             yield now

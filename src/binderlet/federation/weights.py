@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from binderlet.federation.config import Federation, Member, Skew, Spread, VersionRules
+from binderlet.federation.config import Federation, Skew, Spread, VersionRules
 from binderlet.federation.report import Room
 from binderlet.federation.standing import Phase, Standing
 
@@ -39,34 +39,36 @@ class Share:
     """Why it is less than its configured weight; empty where it is not."""
 
 
-def shares(federation: Federation, standings: Mapping[str, Standing], used: Mapping[str, int], now: float) -> list[Share]:
+def shares(
+    federation: Federation, standings: Mapping[str, Standing], used: Mapping[str, int], now: float
+) -> list[Share]:
     """Give every member's share, in the file's order. ``used``: launches given this calendar month."""
-    measure = reference(federation, standings)
-    return [
-        share(federation, name, member, standings.get(name, Standing()), measure, used.get(name, 0), now)
-        for name, member in federation.members.items()
-    ]
+    moment = Moment(federation, reference(federation, standings), now)
+    return [share(name, standings.get(name, Standing()), used.get(name, 0), moment) for name in federation.members]
 
 
-def share(
-    federation: Federation,
-    name: str,
-    member: Member,
-    standing: Standing,
-    measure: Mapping[str, Any] | None,
-    used: int,
-    now: float,
-) -> Share:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What counts for all members alike."""
+
+    federation: Federation
+    measure: Mapping[str, Any] | None
+    """The versions that are right."""
+    now: float
+
+
+def share(name: str, standing: Standing, used: int, moment: Moment) -> Share:
     """Give one member's share; the first reason that makes it nothing is given, else the one that takes most."""
-    report = standing.report
+    federation, now, report = moment.federation, moment.now, standing.report
+    member = federation.members[name]
     reasons = [
         (0.0 if standing.phase is not Phase.UP else 1.0, standing.trouble),
         (0.0 if member.drain or report.draining else 1.0, DRAINING),
-        (1.0 if alike(report.versions, measure, federation.versions) else 0.0, "other versions than the prime"),
+        (1.0 if alike(report.versions, moment.measure, federation.versions) else 0.0, "other versions than the prime"),
         (room_factor(report.room, federation.spread), FULL),
         (budget_factor(used, member.budget, now), "ahead of its budget"),
         (start_factor(standing.back_at, now, federation.spread.slow_start), "slow start"),
-        (member.ramp.share(now) if member.ramp else 1.0, "ramp"),
+        (member.ramp(now), "ramp"),
         (report.share, "asked for less"),
     ]
     factor, lowest, reason = 1.0, 1.0, ""
@@ -74,7 +76,8 @@ def share(
         factor *= part
         if part < lowest:
             lowest, reason = part, why
-    return Share(name, member.url, member.weight * factor, reason if member.weight else "weight 0")
+    drained = DRAINING if member.drain or report.draining else reason
+    return Share(name, member.url, member.weight * factor, drained if member.weight else "weight 0")
 
 
 def usable(shares: list[Share], federation: Federation, standings: Mapping[str, Standing]) -> list[Share]:
@@ -127,7 +130,8 @@ def alike(versions: Mapping[str, Any] | None, measure: Mapping[str, Any] | None,
         return True
     wanted = rules.keys if rules.rule is Skew.KEYS else sorted({*versions, *measure})
     return all(
-        versions.get(key) == measure.get(key) or _accepted(versions.get(key), rules.accept.get(key, [])) for key in wanted
+        versions.get(key) == measure.get(key) or _accepted(versions.get(key), rules.accept.get(key, []))
+        for key in wanted
     )
 
 

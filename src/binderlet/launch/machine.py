@@ -387,7 +387,7 @@ class Machine:
             "image": self.session.image,
             "repo_url": commit.repo_url,
             "binder_ref_url": commit.ref_url,
-            "binder_launch_host": request.host,
+            "binder_launch_host": request.launch_host or request.host,
             "binder_request": f"v2/{request.spec}",
             "binder_persistent_request": f"v2/{request.spec.provider}/{commit.resolved_spec}",
             "binder_client_ip": request.client,

@@ -14,6 +14,8 @@ class LaunchRequest:
     spec: RepoSpec
     host: str
     """The URL visitors reach this service at, such as ``https://binder.example.org/``; with trailing slash."""
+    launch_host: str = ""
+    """The URL that links and badges lead to where it is another, as in a federation; empty where it is ``host``."""
     build_only: bool = False
     """Stop once the image is built."""
     build_token: bool = False

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from jinja2 import DictLoader
 
+from binderlet.errors import ConfigError
+
 HERE = Path(__file__).parent
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -41,6 +43,22 @@ def read_static(folder: Path = HERE / "static") -> dict[str, StaticFile]:
             version = hashlib.sha256(body).hexdigest()[:16]
             found[path.name] = StaticFile(body, CONTENT_TYPES[path.suffix], version)
     return found
+
+
+def read_logo(path: Path) -> StaticFile:
+    """Read the logo of who gives the machine.
+
+    Raises:
+        ConfigError: it cannot be read, or is no picture that browsers show.
+    """
+    kind = CONTENT_TYPES.get(path.suffix.lower(), "")
+    if not kind.startswith("image/"):
+        raise ConfigError(f"sponsor.logo: {path} is neither SVG nor PNG.")
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"sponsor.logo: {path} cannot be read: {error.strerror}.") from error
+    return StaticFile(body, kind, hashlib.sha256(body).hexdigest()[:16])
 
 
 def read_templates(folder: Path = HERE / "templates") -> DictLoader:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,8 +16,9 @@ from markupsafe import Markup
 
 from binderlet import __version__
 from binderlet.config import Settings
-from binderlet.pages.assets import StaticFile, read_static, read_templates
+from binderlet.pages.assets import StaticFile, read_logo, read_static, read_templates
 
+SPONSOR_LOGO = "sponsor-logo"
 DESCRIPTION = "Reproducible, sharable, open, interactive computing environments."
 SAFE_IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -37,6 +39,9 @@ class Pages:
         self._displays = [dict(display) for display in displays]
         self._version = version
         self._files = read_static()
+        sponsor = settings.sponsor
+        if sponsor.logo:
+            self._files[SPONSOR_LOGO] = read_logo(Path(sponsor.logo))
         environment = Environment(loader=read_templates(), autoescape=True, undefined=StrictUndefined)
         environment.globals.update(
             static=self._static_url,
@@ -44,7 +49,9 @@ class Pages:
             banner=Markup(settings.pages.banner),  # noqa: S704 - the operator's own HTML
             about=Markup(settings.pages.about),  # noqa: S704 - same
             version=version,
-            description=DESCRIPTION,
+            description=f"{DESCRIPTION} Hosted by {sponsor.name}." if sponsor.name else DESCRIPTION,
+            sponsor=sponsor,
+            sponsor_logo=self._static_url(SPONSOR_LOGO) if sponsor.logo else "",
         )
         names = ("home", "launch", "about", "status", "problem")
         self._templates = {name: environment.get_template(f"{name}.html") for name in names}
@@ -87,7 +94,7 @@ class Pages:
     def _page(self, name: str, base: str, *, config: Mapping[str, Any] | None = None, **values: object) -> Html:
         page_config = {
             "baseUrl": "/",
-            "badgeBaseUrl": self._settings.server.badge_base_url or base,
+            "badgeBaseUrl": self._settings.launch_host or base,
             "logoUrl": self._static_url("logo.svg"),
             "logoWidth": "320px",
             "repoProviders": self._displays,
@@ -106,7 +113,8 @@ class Pages:
         In a federation, ``/build`` may be redirected to another member, whose name is not known here.
         """
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        others = " https:" if self._settings.server.badge_base_url else ""
+        name = self._settings.launch_host
+        others = "" if not name else " https:" if name.startswith("https:") else " http: https:"
         return "; ".join(
             (
                 "default-src 'none'",

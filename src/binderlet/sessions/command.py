@@ -59,7 +59,7 @@ def session_spec(
             **(environment or {}),
             **settings.session.environment,
             **limit_variables(settings),
-            **binder_variables(order),
+            **binder_variables(order, settings.launch_host),
             "JUPYTER_TOKEN": token,
         },
         limits=Limits(settings.session.memory, settings.session.cpus, settings.session.pids),
@@ -137,11 +137,11 @@ def limit_variables(settings: Settings) -> dict[str, str]:
     return {"MEM_LIMIT": str(settings.session.memory), "CPU_LIMIT": f"{settings.session.cpus:g}"}
 
 
-def binder_variables(order: SessionOrder) -> dict[str, str]:
+def binder_variables(order: SessionOrder, launch_host: str = "") -> dict[str, str]:
     """Tell the session where it comes from, under BinderHub's names."""
     provider, commit = order.spec.provider, order.commit
     variables = {
-        "BINDER_LAUNCH_HOST": order.host,
+        "BINDER_LAUNCH_HOST": launch_host or order.host,
         "BINDER_REPO_URL": commit.repo_url,
         "BINDER_REF_URL": commit.ref_url,
         "BINDER_REQUEST": f"v2/{provider}/{order.spec.spec}",
