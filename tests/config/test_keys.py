@@ -31,7 +31,7 @@ def test_every_key_is_documented() -> None:
     [
         ("server.port", "whole number"),
         ("session.memory", "size"),
-        ("engine.kind", 'one of "docker", "fake"'),
+        ("engine.kind", 'one of "docker", "kubernetes", "fake"'),
         ("limits.banned_specs", "list of: text"),
         ("session.environment", "table of: text"),
         ("paths.state", "path"),

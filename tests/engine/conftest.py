@@ -9,7 +9,8 @@ import pytest
 
 from binderlet.clients.docker import DockerClient, open_docker
 from binderlet.config.schema import EngineSettings
-from support.engine_harness import Harness, fake_harness, real_harness
+from support.cluster import Cluster, cluster
+from support.engine_harness import Harness, api_harness, cluster_harness, fake_harness, real_harness
 from support.engines import EngineApi, docker_socket, podman_service
 from support.scripted_engine import ScriptedEngine, scripted_engine
 
@@ -27,6 +28,14 @@ def podman_api() -> Iterator[EngineApi]:
         yield api
 
 
+@pytest.fixture(scope="session")
+def kube() -> Iterator[Cluster]:
+    """A cluster."""
+    with cluster() as ours:
+        yield ours
+
+
+KUBE = pytest.param("kube", marks=[pytest.mark.kube, pytest.mark.timeout(60)])
 REAL = [pytest.param("docker", marks=pytest.mark.docker), pytest.param("podman", marks=pytest.mark.podman)]
 
 
@@ -44,11 +53,19 @@ async def docker(docker_api: EngineApi) -> AsyncIterator[Harness]:
         yield harness
 
 
-@pytest.fixture(params=["fake", *REAL])
+@pytest.fixture(params=["fake", "kube-api", *REAL, KUBE])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     """Each engine in turn."""
     if request.param == "fake":
         yield fake_harness()
+        return
+    if request.param == "kube-api":
+        async with api_harness() as pretended:
+            yield pretended
+        return
+    if request.param == "kube":
+        async with cluster_harness(request.getfixturevalue("kube")) as pods:
+            yield pods
         return
     async with real_harness(request.getfixturevalue(f"{request.param}_api")) as real:
         yield real

@@ -77,7 +77,7 @@ async def test_sessions_start_and_stop_at_the_same_time(harness: Harness) -> Non
     specs = [spec_of(f"many-{number}") for number in range(3)]
     sessions = await asyncio.gather(*(harness.engine.start(spec) for spec in specs))
     assert sorted(session.id for session in await harness.engine.list()) == ["many-0", "many-1", "many-2"]
-    if harness.api is not None:
+    if harness.is_real:
         assert len({session.address for session in sessions}) == 3
     await asyncio.gather(*(harness.engine.stop(spec.id) for spec in specs))
     assert await asyncio.to_thread(harness.traces) == 0
@@ -111,7 +111,7 @@ async def test_watch_sees_the_end_of_a_session(harness: Harness) -> None:
     """A session that ends is yielded within five seconds, with its exit code and the reason."""
     watch = harness.engine.watch()
     session = await harness.engine.start(SPEC)
-    await asyncio.to_thread(harness.end, session) if harness.api else harness.end(session)
+    await asyncio.to_thread(harness.end, session) if harness.is_real else harness.end(session)
     ended = await asyncio.wait_for(anext(watch), 5)
     assert ended == replace(session, state=SessionState.ENDED, address="", exit_code=137, ended_because="it was killed")
     [listed] = await harness.engine.list()
@@ -179,7 +179,7 @@ async def test_cancelled_start_leaves_nothing(harness: Harness, after: float) ->
 async def test_ping_says_who_it_is(harness: Harness) -> None:
     """The engine gives its name and version."""
     name, version = (await harness.engine.ping()).split(" ")
-    assert name in {"Fake", "Docker", "Podman"}
+    assert name in {"Fake", "Docker", "Podman", "Kubernetes"}
     assert version[0].isdigit()
 
 

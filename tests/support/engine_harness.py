@@ -11,12 +11,19 @@ from dataclasses import dataclass, replace
 from time import time
 
 from binderlet.clients.docker import open_docker
+from binderlet.clients.kubernetes import KubernetesClient
+from binderlet.clients.kubernetes_access import find_access
+from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.base import Engine
 from binderlet.engine.docker import DockerEngine
 from binderlet.engine.fake import FakeEngine
+from binderlet.engine.kubernetes import KubernetesEngine
+from binderlet.engine.kubernetes_spec import pod_name
 from binderlet.model import Limits, Session, SessionSpec
+from support.cluster import Cluster
 from support.engines import EngineApi, fresh_name, tiny_image
+from support.kube_api import engine_on, kube_api
 
 SPEC = SessionSpec(
     id="owner-repo-abcdefgh",
@@ -53,6 +60,8 @@ class Harness:
     instance: str = ""
     """Of a real engine."""
     settings: EngineSettings | None = None
+    is_real: bool = False
+    """Whether its sessions are processes, and ``end`` blocks."""
 
 
 def spec_of(session_id: str = SPEC.id, command: tuple[str, ...] = SPEC.command) -> SessionSpec:
@@ -73,6 +82,64 @@ def fake_harness() -> Harness:
         engine.end(session.id)
 
     return Harness(engine, end, lambda: len(engine._sessions), rival)
+
+
+@asynccontextmanager
+async def api_harness() -> AsyncIterator[Harness]:
+    """Drive the engine for clusters on an API server that only pretends to run pods."""
+    async with kube_api() as api:
+        api.images, api.output = {SPEC.image}, "first\nlast words\n"
+        api.dies = lambda pod: 3 if pod["spec"]["containers"][0]["args"] == list(DIES) else None
+        engine = engine_on(api, "t1")
+
+        @asynccontextmanager
+        async def rival() -> AsyncIterator[Engine]:
+            stranger = engine_on(api, "t2")
+            try:
+                yield stranger
+            finally:
+                await stranger.close()
+
+        try:
+            await engine.prepare()
+            yield Harness(engine, lambda session: api.end(pod_name("t1", session.id)), lambda: len(api.pods), rival)
+        finally:
+            await engine.close()
+
+
+@asynccontextmanager
+async def cluster_harness(cluster: Cluster) -> AsyncIterator[Harness]:
+    """Drive a real cluster, with instances that nobody else uses."""
+    instance, other = fresh_name(), fresh_name()
+    settings = KubernetesSettings(namespace=cluster.namespace, pull_policy="Never")
+
+    async def open_engine(name: str) -> KubernetesEngine:
+        access = await asyncio.to_thread(find_access, settings)
+        return KubernetesEngine(KubernetesClient(access), EngineSettings(), settings, name)
+
+    engine = await open_engine(instance)
+
+    @asynccontextmanager
+    async def rival() -> AsyncIterator[Engine]:
+        stranger = await open_engine(other)
+        try:
+            yield stranger
+        finally:
+            await stranger.close()
+
+    def end(session: Session) -> None:
+        # All that this user may end, but for the shell itself.
+        name = pod_name(instance, session.id)
+        cluster.kubectl("exec", name, "--", "sh", "-c", "kill -9 -1", check=False)
+
+    try:
+        await engine.prepare()
+        yield Harness(engine, end, lambda: len(cluster.pods(instance)), rival, instance=instance, is_real=True)
+    finally:
+        await engine.close()
+        await asyncio.to_thread(
+            cluster.kubectl, "delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false", check=False
+        )
 
 
 @asynccontextmanager
@@ -100,7 +167,7 @@ async def real_harness(api: EngineApi) -> AsyncIterator[Harness]:
 
     try:
         await engine.prepare()
-        yield Harness(engine, end, traces, rival, api, instance, settings)
+        yield Harness(engine, end, traces, rival, api, instance, settings, is_real=True)
     finally:
         await engine.close()
         await asyncio.to_thread(api.clean, other, instance)

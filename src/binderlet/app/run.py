@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from binderlet.app.machinery import fake_machinery, real_machinery
+from binderlet.app.kubernetes import adapted, kubernetes_machinery
+from binderlet.app.machinery import Machinery, fake_machinery, real_machinery
 from binderlet.app.service import End, Service, Step
 from binderlet.clients.memory import read_hardware
 from binderlet.config import Settings
-from binderlet.config.network import network_environment, read_text
+from binderlet.config.network import NetworkEnvironment, network_environment, read_text
 from binderlet.deploy.lock import InstanceLock
 from binderlet.errors import ConfigError
 
@@ -39,8 +40,9 @@ async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step)
         await asyncio.to_thread(_make_folders, state)
         network = await asyncio.to_thread(network_environment, settings.network, os.environ, read_text)
         step("Looking for a container engine")
-        fake = settings.engine.kind == "fake"
-        machinery = await (fake_machinery() if fake else real_machinery(settings, network, state))
+        if settings.engine.kind == "kubernetes":
+            settings = adapted(settings)
+        machinery = await _machinery(settings, network, state)
         service = Service(settings, machinery, network, state, await asyncio.to_thread(read_hardware))
         end = End.ALL
 
@@ -58,6 +60,16 @@ async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step)
             raise
         finally:
             await service.stop(end)
+
+
+async def _machinery(settings: Settings, network: NetworkEnvironment, state: Path) -> Machinery:
+    match settings.engine.kind:
+        case "fake":
+            return await fake_machinery()
+        case "kubernetes":
+            return await kubernetes_machinery(settings, network, state)
+        case "docker":
+            return await real_machinery(settings, network, state)
 
 
 def _make_folders(state: Path) -> None:

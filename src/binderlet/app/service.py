@@ -14,6 +14,7 @@ import structlog
 from binderlet.api.ports import Services
 from binderlet.app.front import Front, keep_secret, visitors_url
 from binderlet.app.https import make_https, tls_of, webroot_of
+from binderlet.app.kubernetes import tell_viewers
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
@@ -185,6 +186,7 @@ class Service:
             ),
             self._work,
         )
+        tell_viewers(self._machinery.engine, self.book)
 
     async def start(self, step: Step) -> None:
         """Bring everything up, in the order in which the parts need each other."""
@@ -274,7 +276,8 @@ class Service:
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""
-        machine = sight.machine
+        # Where sessions run on other machines, the cluster's scheduler knows what fits.
+        machine = None if self.settings.engine.kind == "kubernetes" else sight.machine
         self.places.allow(None if machine is None else startable(machine, self.settings.session.memory))
 
     def _crowd(self) -> Crowd:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
+from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.registry import RegistrySettings
 from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
 from binderlet.config.units import ByteSize, Duration
@@ -60,8 +61,10 @@ class PathSettings(Section):
 class EngineSettings(Section):
     """What runs the sessions."""
 
-    kind: Literal["docker", "fake"] = Field(
-        "docker", description="docker: Docker or Podman by Docker's API. fake: nothing runs, for trying things out."
+    kind: Literal["docker", "kubernetes", "fake"] = Field(
+        "docker",
+        description="docker: Docker or Podman by Docker's API. kubernetes: pods of a cluster; the container engine "
+        "then only builds. fake: nothing runs, for trying things out.",
     )
     socket: str = Field(
         "",
@@ -356,6 +359,7 @@ class Settings(Section):
     https: HttpsSettings = HttpsSettings()
     paths: PathSettings = PathSettings()
     engine: EngineSettings = EngineSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
     session: SessionSettings = SessionSettings()
     cull: CullSettings = CullSettings()
     hibernate: HibernateSettings = HibernateSettings()

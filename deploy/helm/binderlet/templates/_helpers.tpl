@@ -1,0 +1,19 @@
+{{- define "binderlet.labels" -}}
+app.kubernetes.io/name: binderlet
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* What binderlet gives each session: src/binderlet/engine/kubernetes_spec.py */}}
+{{- define "binderlet.sessionLabels" -}}
+app.kubernetes.io/name: binderlet
+app.kubernetes.io/component: session
+binderlet.instance: {{ .Values.instance }}
+{{- end }}
+
+{{- define "binderlet.policyVersion" -}}
+{{- if .Capabilities.APIVersions.Has "policy/v1beta1/PodDisruptionBudget" -}}
+{{- if .Capabilities.APIVersions.Has "policy/v1" -}}policy/v1{{- else -}}policy/v1beta1{{- end -}}
+{{- else -}}policy/v1{{- end -}}
+{{- end }}

@@ -1,0 +1,103 @@
+"""What does the work outside this process when sessions run in a cluster: builds stay with this machine's engine."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from binderlet.app.machinery import Machinery, real_machinery
+from binderlet.builder.base import Builder
+from binderlet.builder.delivery import DeliveringBuilder, by_import, by_push
+from binderlet.builder.toolchain import choose_toolchain
+from binderlet.clients.docker import open_docker
+from binderlet.clients.kubernetes import KubernetesClient
+from binderlet.clients.kubernetes_access import find_access
+from binderlet.config import Settings
+from binderlet.config.network import NetworkEnvironment
+from binderlet.engine.base import Engine
+from binderlet.engine.kubernetes import KubernetesEngine
+from binderlet.errors import ConfigError
+from binderlet.events.kinds import LaunchEvent
+from binderlet.launch.book import LaunchBook
+from binderlet.model import Phase
+
+PLACES = 500
+"""Sessions at most where ``limits.sessions`` says nothing: the cluster itself says when it is full."""
+
+
+def adapted(settings: Settings) -> Settings:
+    """Give the settings with what a cluster decides instead of this machine."""
+    limits, session = settings.limits, settings.session
+    return settings.model_copy(
+        update={
+            "limits": limits.model_copy(update={"sessions": limits.sessions or PLACES}),
+            "session": session.model_copy(
+                update={"start_concurrency": session.start_concurrency or settings.kubernetes.max_starting}
+            ),
+        }
+    )
+
+
+async def kubernetes_machinery(settings: Settings, network: NetworkEnvironment, state: Path) -> Machinery:
+    """Reach the cluster, and this machine's container engine for builds.
+
+    Raises:
+        ConfigError: no cluster is known, or images have no way to it.
+        EngineUnavailable: cluster or container engine do not answer.
+    """
+    check(settings)
+    access = await asyncio.to_thread(find_access, settings.kubernetes)
+    engine = KubernetesEngine(KubernetesClient(access), settings.engine, settings.kubernetes, settings.server.instance)
+    try:
+        version = await engine.ping()
+        local = await real_machinery(settings, network, state)
+    except BaseException:
+        await engine.close()
+        raise
+    builder = await _delivering(local.builder, settings)
+
+    async def close() -> None:
+        await local.close()
+        await local.engine.close()
+
+    where = f"{version} at {access.server}, builds by {local.description}"
+    return replace(local, engine=engine, builder=builder, description=where, close=close)
+
+
+def check(settings: Settings) -> None:
+    """See that images have a way to the nodes.
+
+    Raises:
+        ConfigError: they have none.
+    """
+    host, slash, _ = settings.builder.image_prefix.partition("/")
+    is_registry = bool(slash) and ("." in host or ":" in host or host == "localhost")
+    if settings.kubernetes.delivery == "push" and not is_registry:
+        raise ConfigError(
+            f"builder.image_prefix: {settings.builder.image_prefix!r} names no registry, and kubernetes.delivery is "
+            "push.",
+            hint='Set it to something like "registry.example.org/binder/i-", or kubernetes.delivery to "import".',
+        )
+
+
+async def _delivering(builder: Builder, settings: Settings) -> Builder:
+    if settings.kubernetes.delivery == "none":
+        return builder
+    async with await open_docker(settings.engine) as docker:
+        tools = await choose_toolchain(socket=docker.socket, engine_is_podman=docker.is_podman)
+    if settings.kubernetes.delivery == "push":
+        return DeliveringBuilder(builder, by_push(tools.program, tools.environment))
+    return DeliveringBuilder(builder, by_import(tools.program, settings.kubernetes.import_command, tools.environment))
+
+
+def tell_viewers(engine: Engine, book: LaunchBook) -> None:
+    """Have a cluster's engine tell those who watch a launch why it takes long."""
+
+    def tell(launch_id: str, line: str, place: int) -> None:
+        launch = book.find(launch_id)
+        if launch is not None and not launch.ended_at:
+            launch.story.add(LaunchEvent(Phase.LAUNCHING, f"{line}\n", {"queue_position": place} if place else {}))
+
+    if isinstance(engine, KubernetesEngine):
+        engine.tell = tell

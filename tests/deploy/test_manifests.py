@@ -1,0 +1,135 @@
+"""What is given to clusters: the Helm chart, the manifests made from it, and sessions' pods."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
+import pytest
+import yaml
+
+from binderlet.config.kubernetes import KubernetesSettings
+from binderlet.config.schema import EngineSettings
+from binderlet.engine.kubernetes_spec import PART, SESSION_LABELS, pod_request
+from support.engine_harness import SPEC
+
+ROOT = Path(__file__).parents[2] / "deploy"
+CHART = ROOT / "helm" / "binderlet"
+MANIFESTS = ROOT / "manifests" / "binderlet.yaml"
+VERSIONS = ["1.25", "1.30", "1.33", "1.35"]
+
+
+def manifests() -> list[dict[str, Any]]:
+    """Give the plain manifests."""
+    return list(yaml.safe_load_all(MANIFESTS.read_text()))
+
+
+def one(kind: str) -> dict[str, Any]:
+    """Give the one manifest of a kind, or the sessions' one where there are two."""
+    found = [each for each in manifests() if each["kind"] == kind]
+    return next((each for each in found if "sessions" in each["metadata"]["name"]), found[0])
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_manifests_fit_the_schema(version: str) -> None:
+    """Every manifest is valid, without an unknown field, in old and current versions."""
+    for each in manifests():
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pods_fit_the_schema(version: str) -> None:
+    """A session's pod with every setting is valid, without an unknown field, in old and current versions."""
+    settings = KubernetesSettings.model_validate(
+        {
+            "pull_secrets": ["a"],
+            "priority_class": "b",
+            "node_selector": {"c": "d"},
+            "tolerations": [{"key": "e", "effect": "NoSchedule"}],
+            "user_namespaces": version != "1.25",
+        }
+    )
+    made = pod_request(SPEC, EngineSettings(runtime="gvisor"), settings, "binderlet")
+    kubernetes_validate.validate(made, version, strict=True)
+
+
+def test_rights_are_few() -> None:
+    """The account may do what the engine does with pods, and nothing in the whole cluster."""
+    assert one("Role")["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
+    ]
+    assert not [each["kind"] for each in manifests() if each["kind"].startswith("Cluster")]
+
+
+def test_sessions_are_what_is_selected() -> None:
+    """Network policy and disruption budget select exactly what the engine labels."""
+    for kind, key in (("NetworkPolicy", "podSelector"), ("PodDisruptionBudget", "selector")):
+        assert one(kind)["spec"][key]["matchLabels"] == {**SESSION_LABELS, "binderlet.instance": "binderlet"}
+    assert SESSION_LABELS[PART] == "session"
+
+
+def test_sessions_reach_nothing_private() -> None:
+    """Private networks and cloud metadata are closed, and nobody reaches sessions who is not listed."""
+    spec = one("NetworkPolicy")["spec"]
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    internet = spec["egress"][1]["to"][0]["ipBlock"]
+    assert {"10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"} <= set(internet["except"])
+    assert spec["ingress"][0]["from"] == [{"ipBlock": {"cidr": "255.255.255.255/32"}}]
+
+
+def test_sessions_go_first() -> None:
+    """Sessions have a priority below what has none, and push nothing out."""
+    priority = one("PriorityClass")
+    assert (priority["value"] < 0, priority["preemptionPolicy"]) == (True, "Never")
+
+
+def test_default_values_fit_their_schema() -> None:
+    """The chart's own values are valid, and a misspelt one is not."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    jsonschema.validate(values, schema)
+    with pytest.raises(jsonschema.ValidationError, match="quotas"):
+        jsonschema.validate({**values, "sessions": {"quotas": {}}}, schema)
+
+
+def test_every_value_is_explained() -> None:
+    """The schema knows exactly the values that the file has, each under a comment or beside others that explain it."""
+
+    def keys(entry: dict[str, Any], schema: dict[str, Any]) -> None:
+        assert set(schema["properties"]) - {"global"} == set(entry)
+        for name, value in entry.items():
+            if isinstance(value, dict):
+                keys(value, schema["properties"][name])
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    keys(yaml.safe_load((CHART / "values.yaml").read_text()), schema)
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+def test_manifests_are_those_of_the_chart() -> None:
+    """The plain manifests are what the chart gives."""
+    made = subprocess.run([ROOT / "manifests" / "generate"], check=True, capture_output=True, text=True).stdout
+    assert made == MANIFESTS.read_text(), "run deploy/manifests/generate >deploy/manifests/binderlet.yaml"
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [("sessions.quotas.pods=3", "quotas"), ("sessions.quota.pods=many", "quota"), ("instance=Has Spaces", "instance")],
+)
+def test_wrong_values_are_refused(values: str, said: str) -> None:
+    """Helm refuses a value that is misspelt or wrong, and names it."""
+    done = subprocess.run(
+        ["helm", "template", "x", CHART, "--set", values], check=False, capture_output=True, text=True
+    )
+    assert done.returncode
+    assert said in done.stderr

@@ -1,0 +1,81 @@
+"""A real cluster for tests, taken from ``KUBECONFIG``: a namespace of our own, and ways to look inside; synchronous.
+
+``KUBE_LOAD`` is a command that copies an image of this machine's Docker to the cluster's nodes; the image's name is put
+after it. Without it the image must be there already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support.engines import TINY_IMAGE, EngineApi, docker_socket, fresh_name, tiny_image
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A namespace of a cluster."""
+
+    namespace: str
+
+    def kubectl(self, *arguments: str, given: str | None = None, check: bool = True) -> str:
+        """Run kubectl and give what it prints."""
+        command = ["kubectl", "--namespace", self.namespace, *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=120)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: {done.stderr}")
+        return done.stdout
+
+    def pods(self, instance: str = "") -> list[dict[str, Any]]:
+        """List the pods of the namespace, or of one instance."""
+        selected = ("-l", f"binderlet.instance={instance}") if instance else ()
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-o", "json", *selected))["items"]
+        return found
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Have these objects."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("apply", "-f", "-", given=json.dumps(listed))
+
+    def load(self, image: str) -> None:
+        """Copy an image of this machine's Docker to the nodes."""
+        if command := os.environ.get("KUBE_LOAD"):
+            subprocess.run([*shlex.split(command), image], check=True, capture_output=True)
+
+
+def has_cluster() -> None:
+    """Skip the test where there is no cluster."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG names no cluster")
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Give a namespace of its own with the tiny image on its nodes; it goes with all that is in it."""
+    has_cluster()
+    ours = Cluster(f"binderlet-{fresh_name()}")
+    ours.kubectl("create", "namespace", ours.namespace)
+    try:
+        tiny_image(EngineApi(docker_socket()))
+        ours.load(TINY_IMAGE)
+        deadline = time.monotonic() + 60
+        # Pods are refused until the namespace has its default account.
+        while not ours.kubectl("get", "serviceaccount", "default", "-o", "name", check=False):
+            assert time.monotonic() < deadline, "the namespace gets no default service account"
+            time.sleep(0.1)
+        yield ours
+    finally:
+        ours.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false", check=False)
+        ours.kubectl("delete", "namespace", ours.namespace, "--wait=false", check=False)
