@@ -14,6 +14,7 @@ from unittest.mock import AsyncMock
 import pytest
 from aiodocker.exceptions import DockerError
 
+from binderlet.builder import base_image
 from binderlet.builder.base_image import BaseImage, BaseImages
 from binderlet.builder.base_recipe import recipe
 from binderlet.builder.job import Job, JobSpec
@@ -357,6 +358,75 @@ async def test_is_made_anew(bench: Workbench) -> None:
     assert sorted(anew) == ["build", "import", "mmdebstrap", "tag"]
     (bench.images.folder / "mine").write_text("binderlet.python=3.12\n")
     assert (await bench.bases(base_image="mine").renew(bench.log)).python == "3.12"
+
+
+async def test_a_base_image_for_another_python(bench: Workbench) -> None:
+    """It is made on the same Debian packages, told where Pythons come from, and found the next time."""
+    bases = bench.bases(python_mirror="https://u:geheim@m.example.org")
+    first = await bases.ensure(bench.log)
+    other = await bases.ensure(bench.log, "3.12")
+    assert (first.python, other.python) == ("3.11", "3.12")
+    assert other.name != first.name
+    assert await bases.ensure(bench.log, "3.12") == other
+    assert await bases.ensure(bench.log, "3.11") == first
+    assert len([call for call in bench.calls if call.startswith("mmdebstrap")]) == 1
+    assert len([call for call in bench.calls if "--build-arg PYTHON=3.12" in call]) == 1
+    assert "geheim" not in "\n".join(bench.calls)
+    assert "UV_PYTHON_INSTALL_MIRROR=https://u:geheim@m.example.org" in (bench.folder / "calls.secret").read_text()
+    assert "Making the base image for Python 3.12" in await bench.said()
+
+
+async def test_a_python_that_cannot_be_had(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with its mirror's words, and not asked for again for a while."""
+    bases = bench.bases()
+    await bases.ensure(bench.log)
+    words = "error: Failed to install cpython-3.12\n  Caused by: dns error at https://m.example.org/x\n"
+    bench.script(
+        "docker", f"echo build >> $CALLS; printf {json.dumps(words)}; echo Python 3.12 could not be installed.; exit 1"
+    )
+    for _ in range(2):
+        with pytest.raises(RegistryUnreachable, match=r"Python 3\.12 cannot be had from m\.example\.org"):
+            await bases.ensure(bench.log, "3.12")
+    assert bench.calls.count("build") == 1
+    monkeypatch.setattr(base_image, "ASK_AGAIN", 0)
+    with pytest.raises(RegistryUnreachable):
+        await bases.ensure(bench.log, "3.12")
+    assert bench.calls.count("build") == 2
+
+
+async def test_all_pythons_are_made_anew(bench: Workbench) -> None:
+    """With the first base image those for other Pythons are renewed; one alone leaves Debian's packages."""
+    bases = bench.bases()
+    made = [await bases.ensure(bench.log), await bases.ensure(bench.log, "3.12")]
+    bench.images.listed = [listed(n, [base.name], python=base.python, base="x") for n, base in enumerate(made)]
+    before = len(bench.calls)
+    assert (await bases.renew(bench.log)).python == "3.11"
+    assert sorted(call.split()[0] for call in bench.calls[before:]) == ["build", "build", "import", "mmdebstrap", "tag"]
+    before = len(bench.calls)
+    assert (await bases.renew(bench.log, "3.12")).python == "3.12"
+    assert [call.split()[0] for call in bench.calls[before:]] == ["build"]
+
+
+async def test_what_is_outdated(bench: Workbench) -> None:
+    """A base image that has been replaced is known as such, per Python; of what is not known nothing is said."""
+    bases = bench.bases()
+    assert not bases.is_outdated("3.11", "sha256:x")
+    made = await bases.ensure(bench.log)
+    assert not bases.is_outdated("3.11", made.id)
+    assert bases.is_outdated("3.11", "sha256:x")
+    assert not bases.is_outdated("3.12", "sha256:x")
+    bench.images.listed = [listed(7, [made.name], python="3.11", base="x")]
+    await bases.kept()
+    assert bases.is_outdated("3.11", made.id)
+
+
+async def test_pruning_a_python(bench: Workbench) -> None:
+    """The base image of a Python goes when asked for by name; the first stays."""
+    bases = bench.bases()
+    made = [await bases.ensure(bench.log), await bases.ensure(bench.log, "3.12")]
+    bench.images.listed = [listed(n, [base.name], python=base.python, base="x") for n, base in enumerate(made)]
+    assert await bases.prune() == []
+    assert [base.python for base in await bases.prune("3.12")] == ["3.12"]
 
 
 def listed(number: int, names: list[str] | None, **labels: str) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
+import re
 import tomllib
+from importlib.resources import files
 
 import pytest
 
@@ -23,6 +26,7 @@ def made(
     network: NetworkEnvironment | None = None,
     certificates: list[str] | None = None,
     platform: str = "x86_64",
+    python: str = "",
 ) -> Recipe:
     """Write down a recipe, mostly from defaults."""
     return recipe(
@@ -30,6 +34,7 @@ def made(
         network or NetworkEnvironment(),
         certificates=certificates or [],
         platform=platform,
+        python=python,
     )
 
 
@@ -48,6 +53,7 @@ def test_equal_settings_make_equal_keys() -> None:
         (made(BuilderSettings(jupyterlab="4.4.1")), False),
         (made(certificates=[ONE]), False),
         (made(network=NetworkEnvironment(index_url="https://pypi.example.org/simple")), False),
+        (made(python="3.12"), False),
     ],
 )
 def test_what_changes_the_image_changes_its_key(other: Recipe, *, packages_too: bool) -> None:
@@ -75,9 +81,55 @@ def test_every_release_has_its_python() -> None:
         made(BuilderSettings(base_suite="buster"))
 
 
+def test_other_pythons() -> None:
+    """Beside the release's own Python there are those that uv installs; an image of the operator's has none."""
+    assert base_recipe.other_pythons(BuilderSettings()) == ("3.9", "3.10", "3.12", "3.13", "3.14")
+    assert "3.11" in base_recipe.other_pythons(BuilderSettings(base_suite="trixie"))
+    assert base_recipe.other_pythons(BuilderSettings(base_image="mine")) == ()
+
+
+def test_another_python_has_another_image_on_the_same_system() -> None:
+    """Each Python has a key of its own, and the build is told which; Debian's is told of none."""
+    keys = {made(python=python).base_key for python in ("", "3.12", "3.13", "3.10")}
+    assert len(keys) == 4
+    assert made(python="3.11").base_key == made().base_key
+    assert made(python="3.12").build_arguments("system:1")["PYTHON"] == "3.12"
+    assert "PYTHON" not in made().build_arguments("system:1")
+
+
+def test_older_pythons_have_older_packages() -> None:
+    """Where today's packages do not run older ones are locked, by hash, too."""
+    text, is_locked = base_recipe.requirements(BuilderSettings(), "3.9")
+    assert is_locked
+    assert text != base_recipe.requirements(BuilderSettings(), "3.12")[0]
+    assert re.search(rf"(?m)^jupyterlab=={BuilderSettings().jupyterlab} ", text)
+
+
+def test_where_pythons_come_from() -> None:
+    """The settings come before this machine's own variables, and neither makes another image."""
+    environ = {"UV_PYTHON_INSTALL_MIRROR": "https://e.example.org", "UV_PYTHON_DOWNLOADS_JSON_URL": "https://l"}
+    settings = BuilderSettings(python_mirror="https://s.example.org")
+    assert base_recipe.python_variables(settings, environ) == {
+        "UV_PYTHON_INSTALL_MIRROR": "https://s.example.org",
+        "UV_PYTHON_DOWNLOADS_JSON_URL": "https://l",
+    }
+    assert base_recipe.python_variables(BuilderSettings(), {}) == {}
+    assert made(settings, python="3.12").base_key == made(python="3.12").base_key
+
+
+@pytest.mark.parametrize("name", ["base/lib/lab", "lock_program.py", "compile_wheels.py"])
+def test_programs_of_the_image_run_on_every_python(name: str) -> None:
+    """What runs on a base image's Python has no syntax that the oldest does not know."""
+    text = (files("binderlet.builder") / name).read_text()
+    major, minor = base_recipe.UV_PYTHONS[0].split(".")
+    tree = ast.parse(text, feature_version=(int(major), int(minor)))
+    future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    assert future, "annotations are not evaluated"
+
+
 def test_default_versions_are_locked() -> None:
     """The lock file fits the default versions and has a hash for every package."""
-    text, is_locked = base_recipe.requirements(BuilderSettings())
+    text, is_locked = base_recipe.requirements(BuilderSettings(), "3.11")
     settings = BuilderSettings()
     assert is_locked
     assert f"jupyterlab=={settings.jupyterlab} " in text

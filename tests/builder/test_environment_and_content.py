@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from binderlet.builder.base import BuildRequest
-from binderlet.builder.buildkit import ENVIRONMENT_IMAGE, BuildKitBuilder
+from binderlet.builder.buildkit import BuildKitBuilder
+from binderlet.builder.environments import ENVIRONMENT_IMAGE
 from binderlet.builder.toolchain import Toolchain
 from binderlet.clients.git import Git
 from binderlet.config.network import NetworkEnvironment

@@ -92,9 +92,21 @@ def test_another_base() -> None:
     ],
 )
 def test_what_a_lock_cannot_do(plan: Plan) -> None:
-    """Dockerfiles, conda and another Python are refused."""
+    """Dockerfiles, another kind of packages and another Python are refused."""
     with pytest.raises(BadRepository):
         chosen_plan(plan, BODY, "sha256:1", "")
+
+
+def test_conda() -> None:
+    """The archives that the lock names take the place of solving; what conda built elsewhere is not asked of pip."""
+    body = BODY | {"conda": ["https://x/linux-64/toy-1-0.conda#1"], "python_packages": ["a==1", "file:///home/c/work"]}
+    plan = chosen_plan(Plan(Kind.PYTHON, "3.11", conda=EnvironmentFile("environment.yml", ())), body, "sha256:1", "")
+    assert plan.conda is not None
+    assert plan.conda.archives == ("https://x/linux-64/toy-1-0.conda#1",)
+    assert plan.requirements == {"requirements.txt": "a==1\n"}
+    assert "1 conda and 2 Python packages" in plan.reasons[-1]
+    with pytest.raises(BadRepository, match="with conda packages; this one has none"):
+        chosen_plan(PLAN, body, "sha256:1", "")
 
 
 def test_date_of_the_service() -> None:

@@ -10,10 +10,10 @@ from binderlet.builder.plan import Kind, Plan, make_plan
 from binderlet.errors import BadRepository
 
 
-def plan(files: dict[str, str | bytes], **more: object) -> Plan:
+def plan(files: dict[str, str | bytes], others: tuple[str, ...] = (), **more: object) -> Plan:
     """Plan a repository with these files."""
     content = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-    return make_plan(Detected(files=content, **more), "3.11")  # type: ignore[arg-type] # fields by name
+    return make_plan(Detected(files=content, **more), "3.11", others)  # type: ignore[arg-type] # fields by name
 
 
 def test_nothing() -> None:
@@ -214,6 +214,40 @@ def test_another_python_is_left_to_repo2docker(files: dict[str, str | bytes]) ->
     assert "this service has Python 3.11, which is left to repo2docker" in made.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("files", "python"),
+    [
+        ({"Pipfile": '[requires]\npython_version = "3.12"\n'}, "3.12"),
+        ({"Pipfile": '[packages]\nnumpy = "*"\n', "runtime.txt": "python-3.12"}, "3.11"),
+        ({"runtime.txt": "python-3.12"}, "3.12"),
+        ({"pyproject.toml": PACKAGE.replace("version", "requires-python='>=3.12'\nversion")}, "3.13"),
+        ({"pyproject.toml": PACKAGE.replace("version", "requires-python='>=3.9'\nversion")}, "3.11"),
+        ({"pyproject.toml": PACKAGE, "runtime.txt": "python-3.13"}, "3.13"),
+        (
+            {
+                "pyproject.toml": PACKAGE.replace("version", "requires-python='>3.8'\nversion"),
+                "runtime.txt": "python-3.12",
+            },
+            "3.12",
+        ),
+    ],
+)
+def test_another_python_that_is_here(files: dict[str, str | bytes], python: str) -> None:
+    """A Python that there can be a base image for is the plan's, and the log says so."""
+    made = plan(files, is_package="pyproject.toml" in files, others=("3.12", "3.13"))
+    assert (made.kind, made.python) == (Kind.PYTHON, python)
+    assert any("has a base image of its own" in reason for reason in made.reasons) == (python != "3.11")
+
+
+def test_a_package_and_its_runtime_at_odds() -> None:
+    """A ``runtime.txt`` with a Python that the package does not run on is wrong, and both are named."""
+    text = PACKAGE.replace("version", "requires-python='>=3.12'\nversion")
+    with pytest.raises(
+        BadRepository, match=r"runtime\.txt asks for Python 3\.11, and pyproject\.toml for Python >=3\.12"
+    ):
+        plan({"pyproject.toml": text, "runtime.txt": "python-3.11"}, is_package=True)
+
+
 @pytest.mark.parametrize("wanted", [">=3.9", "==3.11.*", "<3.11.5", ""])
 def test_a_package(wanted: str) -> None:
     """What a package depends on is the environment's; itself comes after the repository's files."""
@@ -267,11 +301,13 @@ def test_windows_line_ends(name: str) -> None:
         plan({name: "#!/bin/bash\r\necho\r\n"})
 
 
-def conda_plan(text: str, files: dict[str, str | bytes] | None = None, **more: object) -> Plan:
+def conda_plan(
+    text: str, files: dict[str, str | bytes] | None = None, others: tuple[str, ...] = (), **more: object
+) -> Plan:
     """Plan a repository with an environment.yml."""
     found = read(text.encode(), "environment.yml")
     pip: dict[str, str | bytes] = {found.pip_path: found.pip} if found.pip else {}
-    return plan({"environment.yml": text, **pip, **(files or {})}, conda=found, **more)
+    return plan({"environment.yml": text, **pip, **(files or {})}, conda=found, others=others, **more)
 
 
 def test_conda() -> None:
@@ -295,6 +331,8 @@ def test_conda_that_needs_none() -> None:
     """A file that asks for nothing but Python and pip is built on the base image's Python."""
     made = conda_plan("dependencies: [python=3.11, pip]")
     assert (made.conda, made.python, made.requirements_file) == (None, "3.11", "")
+    other = conda_plan("dependencies: [python=3.12, pip]", others=("3.12",))
+    assert (other.conda, other.python) == (None, "3.12")
 
 
 def test_conda_beyond_us() -> None:

@@ -12,10 +12,11 @@ import pytest
 from binderlet.builder.fake import FakeBuilder
 from binderlet.config import Settings
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BinderletError, BuildFailed, DiskFull, EngineUnavailable
+from binderlet.errors import BadRepository, BinderletError, BuildFailed, DiskFull, EngineUnavailable
 from binderlet.events.kinds import BuildEnded, BuildStarted
 from binderlet.launch.builds import build_id
 from binderlet.model import Commit
+from support.eventually import eventually
 from support.launches import Workshop
 from support.values import COMMIT
 
@@ -184,3 +185,75 @@ async def test_ended_builds_are_forgotten(tmp_path: Path) -> None:
             await workshop.builds.join(MINE, f"image:{number}").result()
         await asyncio.sleep(0.01)
         assert len(workshop.builds.known()) <= 1
+
+
+async def test_an_outdated_image_is_built_anew_in_the_background(workshop: Workshop) -> None:
+    """The old image serves until the new one takes its name; its own log stays; once a day is enough."""
+    first = await workshop.builds.join(MINE, "image:1").result()
+    workshop.builder.outdated.add(first.id)
+    workshop.builder.gate.clear()
+    workshop.builds.refresh(MINE, first)
+    workshop.builds.refresh(MINE, first)
+    await asyncio.sleep(0.05)
+    assert (await workshop.images.find("image:1")) == first
+    workshop.builder.gate.set()
+    (build,) = workshop.builds.known()
+    second = await build.result()
+    assert second.id != first.id
+    assert (await workshop.images.find("image:1")) == second
+    assert build.id != build_id("image:1")
+    assert [request.refresh for request in workshop.builder.requests] == [False, True]
+    workshop.builder.outdated.add(second.id)
+    workshop.builds.refresh(MINE, second)
+    assert len(workshop.builder.requests) == 2
+
+
+async def test_a_refresh_waits_for_builds_that_are_waited_for(workshop: Workshop) -> None:
+    """Images are built anew while nothing else is; who waits for one has its turn like any other."""
+    first = await workshop.builds.join(MINE, "image:1").result()
+    workshop.builder.outdated.add(first.id)
+    workshop.builder.gate.clear()
+    others = [workshop.builds.join(MINE, "image:2")]
+    await asyncio.sleep(0.05)
+    workshop.builds.refresh(MINE, first)
+    await asyncio.sleep(0.05)
+    assert (workshop.builds.running, workshop.builds.waiting) == (1, 1)
+    others.append(workshop.builds.join(MINE, "image:3"))
+    await asyncio.sleep(0.05)
+    assert (workshop.builds.running, workshop.builds.waiting) == (2, 1)
+    workshop.builder.gate.set()
+    await asyncio.gather(*(build.result() for build in others))
+    await eventually(lambda: [request.image for request in workshop.builder.requests][-1] == "image:1")
+    await eventually(lambda: not workshop.builds.running)
+
+
+async def test_an_image_that_is_not_outdated_is_left_alone(workshop: Workshop) -> None:
+    """Nothing is built for an image on the newest base image."""
+    image = await workshop.builds.join(MINE, "image:1").result()
+    workshop.builds.refresh(MINE, image)
+    await asyncio.sleep(0.01)
+    assert len(workshop.builder.requests) == 1
+
+
+async def test_failures_are_remembered_over_restarts(workshop: Workshop, tmp_path: Path) -> None:
+    """The next control plane answers a failure from memory, with its log, until it is too old."""
+    workshop.builder.error = BadRepository("apt.txt is wrong.", hint="Mend it.")
+    with pytest.raises(BadRepository):
+        await workshop.builds.join(MINE, "image:1").result()
+    workshop.builder.error = EngineUnavailable("Away.")
+    with pytest.raises(EngineUnavailable):
+        await workshop.builds.join(MINE, "image:2").result()
+    async with Workshop(tmp_path) as later:
+        await later.builds.recover()
+        build = later.builds.join(MINE, "image:1")
+        with pytest.raises(BadRepository, match=r"apt\.txt is wrong"):
+            await build.result()
+        assert "Building...\n" in [event.message for event in build.story.events]
+        assert later.builder.requests == []
+        await later.builds.join(MINE, "image:2").result()
+        await later.builds.join(MINE, "image:1", retry=True).result()
+        assert len(later.builder.requests) == 2
+    async with Workshop(tmp_path) as much_later:
+        much_later.clock.now += much_later.settings.builder.failure_memory + 1
+        await much_later.builds.recover()
+        assert much_later.builds.known() == []

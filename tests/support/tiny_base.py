@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from binderlet.builder.layout import ENTRYPOINT, HOME, PREFIX, UID, USER
 from binderlet.builder.toolchain import Toolchain
+from binderlet.errors import BinderletError
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
 
@@ -33,17 +35,31 @@ class TinyBase:
 
 
 class TinyBases:
-    """Gives one base image and counts how often it was asked."""
+    """Gives one base image, others by Python where there are any, and counts how often it was asked."""
 
     def __init__(self, base: TinyBase) -> None:
         self.base = base
         self.asked = 0
+        self.by_python: dict[str, TinyBase | BinderletError] = {}
+        """What asking for another Python gives."""
 
-    async def ensure(self, log: BuildLog) -> TinyBase:
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The Pythons that can be asked for."""
+        return tuple(self.by_python)
+
+    async def ensure(self, log: BuildLog, python: str = "") -> TinyBase:
         """Give it, and say so in the log."""
-        log.write(f"The base image is {self.base.name}.")
+        found = self.by_python.get(python, self.base)
+        if isinstance(found, BinderletError):
+            raise found
+        log.write(f"The base image is {found.name}.")
         self.asked += 1
-        return self.base
+        return found
+
+    def is_outdated(self, python: str, base_id: str) -> bool:
+        """Whether it is another one."""
+        return python == self.base.python and base_id != self.base.id
 
 
 class CliStore:
@@ -55,9 +71,10 @@ class CliStore:
     async def find(self, name: str) -> Image | None:
         """Give the image of that name."""
         found = await asyncio.to_thread(
-            docker, self._program, "image", "inspect", "--format", "{{.Id}}", name, check=False
+            docker, self._program, "image", "inspect", "--format", "{{.Id}} {{json .Config.Labels}}", name, check=False
         )
-        return Image(name, found.strip()) if found.strip() else None
+        image_id, _, labels = found.strip().partition(" ")
+        return Image(name, image_id, labels=json.loads(labels) or {}) if image_id else None
 
     async def refresh(self) -> None:
         """Do nothing: nothing is remembered."""

@@ -31,6 +31,8 @@ class BuildRequest:
     """``repository:tag`` that the result gets."""
     lock: Mapping[str, Any] | None = None
     """Packages to install instead of what the repository's files ask for; ``builder/lock.py`` reads it."""
+    refresh: bool = False
+    """Build it although there is an image of that name, which stays until the new one takes its name."""
 
 
 class Builder(Protocol):
@@ -39,6 +41,9 @@ class Builder(Protocol):
     @property
     def info(self) -> dict[str, str]:
         """What ``/versions`` reports as ``builder_info``: tool, version, base image."""
+
+    def is_outdated(self, image: Image) -> bool:
+        """Whether building an image again would give another one, because its base image is new; from memory."""
 
     async def prepare(self, log: BuildLog) -> None:
         """Make what every build needs, such as the base image, where it is absent. Idempotent.
@@ -52,8 +57,9 @@ class Builder(Protocol):
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
         """Build the image, writing each line to ``log`` as it comes.
 
-        Idempotent by ``request.image``: if a build of it, started before this process, still runs on this machine,
-        this follows it from its first line instead of starting another. Cancelling ends the build.
+        Idempotent by ``request.image``, unless ``request.refresh``: if a build of it, started before this process,
+        still runs on this machine, this follows it from its first line instead of starting another. Cancelling ends
+        the build.
 
         Raises:
             BadRepository: a file in the checkout is wrong; the message names it.
@@ -84,15 +90,22 @@ class BaseImage(Protocol):
 
 
 class BaseImages(Protocol):
-    """Makes the base image."""
+    """Makes the base images."""
 
-    async def ensure(self, log: BuildLog) -> BaseImage:
-        """Give the base image, made first where it is absent.
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The Pythons that there can be a base image for beside the first."""
+
+    async def ensure(self, log: BuildLog, python: str = "") -> BaseImage:
+        """Give the base image for a Python, or the first one, made where it is absent.
 
         Raises:
             RegistryUnreachable: something it needs cannot be downloaded.
             BuildFailed: making it failed.
         """
+
+    def is_outdated(self, python: str, base_id: str) -> bool:
+        """Whether there is another base image for a Python than that one now; from memory."""
 
 
 class Images(Protocol):

@@ -8,8 +8,9 @@ control plane ends, and the next one follows them.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import platform
-import re
 import shlex
 import shutil
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from binderlet.builder import base_recipe, diagnose
+from binderlet.builder import base_failure, base_recipe
 from binderlet.builder.base import Bring
 from binderlet.builder.base_recipe import NETWORK_SECRET, Recipe
 from binderlet.builder.job import Job, JobSpec, Outcome
@@ -44,12 +45,8 @@ PYTHON_LABEL = "binderlet.python"
 VERSION_LABEL = "binderlet.base"
 IMAGE_LABEL = "binderlet.image"
 """What kind of image one is that is built on a base image."""
-NO_ARCHIVE = re.compile(
-    r"(?i)does not have a release file|failed to fetch|\b50[234] +(?:bad gateway|service|gateway)"
-    # It is pinned to a version that exists: pip says this after it could not ask, too.
-    r"|no matching distribution found for uv\b"
-)
-COMPLAINT = re.compile(r"^(?:E:|ERROR:|error:|\w+(?:Error|Exception):|\s*[×╰]|cp: |tar: )")  # noqa: RUF001 - what uv prints
+ASK_AGAIN = 600.0
+"""Seconds until a Python that could not be downloaded is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +75,15 @@ class KeptBase:
     size: int
     """Bytes."""
     is_current: bool
+    python: str = ""
+    """Its Python; empty for the Debian part."""
 
 
 class BaseImages:
-    """Makes and finds the base image. All methods may be called concurrently."""
+    """Makes and finds the base images: one, and beside it one for each other Python that repositories ask for.
+
+    All methods may be called concurrently.
+    """
 
     def __init__(
         self,
@@ -102,9 +104,23 @@ class BaseImages:
         self._folder = folder
         self._repository = repository
         self._making = asyncio.Lock()
+        self._ids: dict[str, str] = {}
+        self._refused: dict[str, tuple[float, RegistryUnreachable]] = {}
 
-    async def ensure(self, log: BuildLog) -> BaseImage:
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The Pythons that ``ensure`` makes a base image for beside the first."""
+        return base_recipe.other_pythons(self._settings)
+
+    def is_outdated(self, python: str, base_id: str) -> bool:
+        """Whether there is another base image for a Python than that one now, as far as is known; from memory."""
+        return self._ids.get(python, base_id) != base_id
+
+    async def ensure(self, log: BuildLog, python: str = "") -> BaseImage:
         """Give the base image, made first where it is absent. Idempotent; callers at the same time share one making.
+
+        ``python`` is one of ``others``, or empty for the first base image. A Python that could not be downloaded is
+        not asked for again for some minutes.
 
         Raises:
             RegistryUnreachable: a mirror or index does not answer; the message names it, the hint the setting.
@@ -116,7 +132,7 @@ class BaseImages:
         """
         if self._settings.base_image:
             return await self._chosen(self._settings.base_image)
-        made = await asyncio.to_thread(self._recipe)
+        made = await asyncio.to_thread(self._recipe, python)
         name = f"{self._repository}:{made.base_key}"
         if found := await self._find(name):
             return found
@@ -126,21 +142,39 @@ class BaseImages:
             found = await self._find(name)
             if found is None and self._bring and await self._bring(name, VERSION_LABEL, made.base_key, log.write):
                 found = await self._find(name)
-            return found or await self._make(made, name, log)
+            return found or await self._make_unless_refused(made, name, log)
 
-    async def renew(self, log: BuildLog) -> BaseImage:
-        """Make the base image anew, with Debian's packages of today; the old one is used until the new one is ready.
+    async def _make_unless_refused(self, made: Recipe, name: str, log: BuildLog) -> BaseImage:
+        at, error = self._refused.get(made.python, (-math.inf, None))
+        if error is not None and time.monotonic() - at < ASK_AGAIN:
+            raise error
+        try:
+            return await self._make(made, name, log)
+        except RegistryUnreachable as error:
+            if not made.is_debians:
+                self._refused[made.python] = (time.monotonic(), error)
+            raise
 
-        Environments on the old one keep working; their layers go when the last of them is removed.
+    async def renew(self, log: BuildLog, python: str = "") -> BaseImage:
+        """Make the base images that are here anew, with Debian's packages of today, and give the first.
+
+        With ``python`` only that one is made, on the Debian packages that are here. The old ones are used until the
+        new ones are ready, each switched at once. Environments on an old one keep working; their layers go when the
+        last of them is removed.
 
         Raises:
             BinderletError: as ``ensure``; the old base image stays.
         """
         if self._settings.base_image:
             return await self._chosen(self._settings.base_image)
-        made = await asyncio.to_thread(self._recipe)
+        made = await asyncio.to_thread(self._recipe, python)
+        here = {base.python for base in await self.kept() if base.is_current}
         async with self._making:
-            return await self._make(made, f"{self._repository}:{made.base_key}", log, anew=True)
+            first = await self._make(made, f"{self._repository}:{made.base_key}", log, anew=not python)
+            for other in () if python else [each for each in self.others if each in here]:
+                recipe = await asyncio.to_thread(self._recipe, other)
+                await self._make(recipe, f"{self._repository}:{recipe.base_key}", log)
+        return first
 
     async def kept(self) -> list[KeptBase]:
         """Give the base images that are here, the one in use first, then by age.
@@ -148,20 +182,25 @@ class BaseImages:
         Raises:
             EngineUnavailable: the engine does not answer.
         """
-        made = await asyncio.to_thread(self._recipe)
-        current = {f"{self._repository}:{made.base_key}", f"{self._repository}-system:{made.system_key}"}
+        made = [await asyncio.to_thread(self._recipe, python) for python in ("", *self.others)]
+        current = {f"{self._repository}:{each.base_key}" for each in made}
+        current.add(f"{self._repository}-system:{made[0].system_key}")
         with engine_errors():
             found = await self._docker.call("GET", "images/json")
         kept = [base for each in found if (base := _kept(each, self._repository, current)) is not None]
+        self._ids |= {base.python: base.id for base in kept if base.is_current and base.python}
         return sorted(kept, key=lambda base: (not base.is_current, -base.made_at))
 
-    async def prune(self) -> list[KeptBase]:
+    async def prune(self, python: str = "") -> list[KeptBase]:
         """Remove the base images that are not in use; what environments share with them stays. Gives the removed.
+
+        The one for ``python`` goes, too; it is made again when a repository asks for it.
 
         Raises:
             EngineUnavailable: the engine does not answer.
         """
-        return [base for base in await self.kept() if not base.is_current and await self._remove(base)]
+        goes = [base for base in await self.kept() if not base.is_current or (python and base.python == python)]
+        return [base for base in goes if await self._remove(base)]
 
     async def _remove(self, base: KeptBase) -> bool:
         try:
@@ -188,6 +227,7 @@ class BaseImages:
         if found is None:
             return None
         image_id, labels = found
+        self._ids[labels[PYTHON_LABEL]] = image_id
         return BaseImage(name, image_id, labels[PYTHON_LABEL], labels[VERSION_LABEL])
 
     async def _inspect(self, name: str) -> tuple[str, Mapping[str, str]] | None:
@@ -199,17 +239,24 @@ class BaseImages:
             return None
         return str(found["Id"]), found["Config"].get("Labels") or {}
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self, python: str = "") -> Recipe:
         """Write down what to make; reads the certificates that were added to this machine."""
         certificates: list[str] = []
         if self._network.ca_bundle is not None:
             known = [read_text(path) or "" for path in Path(base_recipe.DISTRIBUTION_CERTIFICATES).rglob("*.crt")]
             certificates = base_recipe.extra_certificates(read_text(self._network.ca_bundle) or "", known)
-        return base_recipe.recipe(self._settings, self._network, certificates=certificates, platform=platform.machine())
+        return base_recipe.recipe(
+            self._settings,
+            self._network,
+            certificates=certificates,
+            platform=platform.machine(),
+            python="" if python == base_recipe.own_python(self._settings) else python,
+        )
 
     async def _make(self, made: Recipe, name: str, log: BuildLog, *, anew: bool = False) -> BaseImage:
         started = time.monotonic()
-        log.write("Making the base image, which is done once and takes about a minute.")
+        what = "base image" if made.is_debians else f"base image for Python {made.python}"
+        log.write(f"Making the {what}, which is done once and takes about a minute.")
         if not made.is_locked:
             log.write("builder.jupyterlab or builder.notebook is not the default: other versions are resolved now.")
         system = f"{self._repository}-system:{made.system_key}"
@@ -219,7 +266,7 @@ class BaseImages:
         found = await self._find(name)
         if found is None:
             raise BuildFailed(f"The base image {name} was made, but the engine does not have it.")
-        log.write(f"The base image {name} is ready after {time.monotonic() - started:.0f} s.")
+        log.write(f"The {what} {name} is ready after {time.monotonic() - started:.0f} s.")
         return found
 
     async def _bootstrap(self, made: Recipe, system: str, log: BuildLog) -> None:
@@ -245,19 +292,19 @@ class BaseImages:
         outcome = await self._run(made.system_key, ["bash", "-c", script], environment, log, "raw")
         if outcome.code:
             what = "Debian's packages could not be brought together"
-            raise _failure(what, outcome, "builder.base_mirror", default=mirrors)
+            raise base_failure.failure(what, outcome, "builder.base_mirror", default=mirrors)
 
     async def _build(self, made: Recipe, system: str, name: str, log: BuildLog) -> None:
-        log.write("Python and Jupyter")
+        log.write(f"Python {made.python} and Jupyter")
         folder = self._folder / f"{made.base_key}-files"
         bundle = base_recipe.SYSTEM_BUNDLE if made.has_certificates else ""
-        secret = exports(self._network.variables(bundle))
+        secret = exports(self._network.variables(bundle) | base_recipe.python_variables(self._settings, os.environ))
         command = BuildCommand(
             dockerfile=folder / "context" / "Dockerfile",
             context=folder / "context",
             tag=name,
             labels={PYTHON_LABEL: made.python, VERSION_LABEL: made.base_key},
-            arguments=base_recipe.build_arguments(system),
+            arguments=made.build_arguments(system),
             secrets={NETWORK_SECRET: folder / "network"},
             memory=self._settings.memory,
         )
@@ -272,9 +319,11 @@ class BaseImages:
             )
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if outcome.code and f"Python {made.python} could not be installed." in outcome.tail:
+            raise base_failure.no_python(made.python, outcome.tail)
         if outcome.code:
             index = urlsplit(self._network.index_url).hostname or "the package index"
-            raise _failure("Jupyter could not be installed", outcome, "network.index_url", default=index)
+            raise base_failure.failure("Jupyter could not be installed", outcome, "network.index_url", default=index)
 
     async def _run(
         self,
@@ -319,7 +368,8 @@ def _kept(image: Mapping[str, Any], repository: str, current: Collection[str]) -
     is_replaced = not names and {PYTHON_LABEL, VERSION_LABEL} <= labels.keys() and IMAGE_LABEL not in labels
     if not name and not is_replaced:
         return None
-    return KeptBase(name, str(image["Id"]), float(image["Created"]), int(image["Size"]), name in current)
+    python = "" if name.startswith(f"{repository}-system:") else labels.get(PYTHON_LABEL, "")
+    return KeptBase(name, str(image["Id"]), float(image["Created"]), int(image["Size"]), name in current, python)
 
 
 def _sources(settings: BuilderSettings) -> list[str]:
@@ -339,23 +389,3 @@ def _write_files(folder: Path, context: Mapping[str, str], secret: str) -> None:
         path.write_text(text, encoding="utf-8")
     (folder / "network").touch(mode=0o600)
     (folder / "network").write_text(secret, encoding="utf-8")
-
-
-def _failure(what: str, outcome: Outcome, setting: str, *, default: str) -> BuildFailed:
-    """Turn a failed step's words into an error: unreachable (the host, else ``default``) or failed."""
-    lines = [line for line in outcome.tail.splitlines() if line.strip()]
-    for line in lines:
-        if any(pattern.search(line) for pattern in (diagnose.CERTIFICATE, diagnose.NO_NETWORK, NO_ARCHIVE)):
-            return RegistryUnreachable(
-                f"{what}: {_host(line) or default} cannot be reached from here. It was said: {line.strip()}",
-                hint=f"Set {setting} to one that can, or network.https_proxy and network.ca_bundle.",
-            )
-    complaints = [line for line in lines if COMPLAINT.search(line)] or lines or ["it printed nothing"]
-    return BuildFailed(f"{what}: {complaints[-1].strip()} (exit code {outcome.code})")
-
-
-def _host(line: str) -> str:
-    for pattern in (diagnose.NAMED_HOST, diagnose.URL_HOST):
-        if found := pattern.search(line):
-            return found[1]
-    return ""

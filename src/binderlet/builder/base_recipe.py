@@ -22,6 +22,10 @@ from binderlet.errors import ConfigError
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python of each Debian release that can be the base."""
+UV_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+"""Those that uv installs beside it, oldest first, as far as the base image's packages run on them."""
+OLD_PYTHONS = ("3.9", "3.10")
+"""Those for which older versions of these packages are locked."""
 DEBIAN_MIRROR = "http://deb.debian.org/debian"
 """What mmdebstrap uses where neither a setting nor this machine names a mirror."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -92,6 +96,8 @@ class Recipe:
     platform: str
     is_locked: bool
     """Whether every Python package is pinned by a hash."""
+    is_debians: bool = True
+    """Whether its Python comes from Debian, else uv installs it."""
 
     @property
     def has_certificates(self) -> bool:
@@ -106,45 +112,76 @@ class Recipe:
     @property
     def base_key(self) -> str:
         """Name the whole: 12 hexadecimal digits."""
-        return _digest([self.system_key, sorted(self.context.items())])
+        python = [] if self.is_debians else [self.python]
+        return _digest([self.system_key, sorted(self.context.items()), *python])
+
+    def build_arguments(self, system: str) -> dict[str, str]:
+        """Give the ``--build-arg`` values of the Dockerfile; ``system`` is the image of the Debian part."""
+        python = {} if self.is_debians else {"PYTHON": self.python}
+        return {"OS": system, "NB_USER": USER, "NB_UID": str(UID), **python}
+
+
+def own_python(settings: BuilderSettings) -> str:
+    """Give the Python of the base image that the settings ask for.
+
+    Raises:
+        ConfigError: ``builder.base_suite`` is no release that is known to work.
+    """
+    if settings.base_suite not in PYTHONS:
+        raise ConfigError(f"builder.base_suite: {settings.base_suite!r} is not one of {', '.join(PYTHONS)}.")
+    return PYTHONS[settings.base_suite]
+
+
+def other_pythons(settings: BuilderSettings) -> tuple[str, ...]:
+    """Give the Pythons that a base image can be made for beside the first; none on an image of the operator's."""
+    if settings.base_image:
+        return ()
+    return tuple(each for each in UV_PYTHONS if each != own_python(settings))
 
 
 def recipe(
-    settings: BuilderSettings, network: NetworkEnvironment, *, certificates: Sequence[str], platform: str
+    settings: BuilderSettings,
+    network: NetworkEnvironment,
+    *,
+    certificates: Sequence[str],
+    platform: str,
+    python: str = "",
 ) -> Recipe:
     """Write down the base image that the settings ask for; ``certificates`` (PEM) are trusted beside Debian's.
+
+    ``python`` is one of ``other_pythons``, or empty for the base image's own.
 
     Raises:
         ConfigError: ``builder.base_suite`` is no release that is known to work.
     """
     suite = settings.base_suite
-    if suite not in PYTHONS:
-        raise ConfigError(f"builder.base_suite: {suite!r} is not one of {', '.join(PYTHONS)}.")
+    own = own_python(settings)
     context = {name: _resource(name) for name in RESOURCES}
     context[LAUNCHER] = _resource(LAUNCHER.removesuffix(".py"))
-    context["requirements.txt"], is_locked = requirements(settings)
+    context["requirements.txt"], is_locked = requirements(settings, python or own)
     context |= {f"certificates/binderlet-{_digest(pem)}.crt": pem for pem in certificates}
     context |= package_index_files(network)
     context["Dockerfile"] += _certificate_variables(certificates)
     return Recipe(
         suite=suite,
-        python=PYTHONS[suite],
+        python=python or own,
         packages=(*PACKAGES, *PACKAGES_OF.get(suite, ())),
         context=context,
         platform=platform,
         is_locked=is_locked,
+        is_debians=python in {"", own},
     )
 
 
-def requirements(settings: BuilderSettings) -> tuple[str, bool]:
+def requirements(settings: BuilderSettings, python: str) -> tuple[str, bool]:
     """Give the Python packages of the base image, and whether they are locked by hash.
 
-    The lock file fits the default versions; for others the package tool resolves what goes with them.
+    The lock files fit the default versions; for others the package tool resolves what goes with them.
     """
     fields = type(settings).model_fields
     names = ("jupyterlab", "notebook")
     if all(getattr(settings, name) == fields[name].default for name in names):
-        return _resource("requirements.txt"), True
+        return _resource("requirements-old.txt" if python in OLD_PYTHONS else "requirements.txt"), True
     return _resource("requirements.in").format(**{name: getattr(settings, name) for name in names}), False
 
 
@@ -225,11 +262,6 @@ def mmdebstrap_command(made: Recipe, lines: Sequence[str], *, keyring: str = "")
     ]
 
 
-def build_arguments(system: str) -> dict[str, str]:
-    """Give the ``--build-arg`` values of the Dockerfile."""
-    return {"OS": system, "NB_USER": USER, "NB_UID": str(UID)}
-
-
 def _lines(suite: str, mirrors: Sequence[str]) -> list[str]:
     lines = []
     for mirror in mirrors:
@@ -263,6 +295,18 @@ def _certificate_variables(certificates: Sequence[str]) -> str:
         return ""
     variables = NetworkEnvironment().variables(SYSTEM_BUNDLE)
     return "ENV " + " ".join(f"{name}={value}" for name, value in sorted(variables.items())) + "\n"
+
+
+def python_variables(settings: BuilderSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that lead uv to its Pythons; empty where these are its own.
+
+    An address may hold a password, so they belong into the secret of a build.
+    """
+    names = {
+        "UV_PYTHON_INSTALL_MIRROR": settings.python_mirror,
+        "UV_PYTHON_DOWNLOADS_JSON_URL": settings.python_list,
+    }
+    return {name: value for name, ours in names.items() if (value := ours or environ.get(name, ""))}
 
 
 def _bodies(text: str) -> set[str]:

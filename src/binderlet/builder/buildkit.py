@@ -25,14 +25,16 @@ from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.context import Context, own_ignore_file
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_build_from_source
+from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments
 from binderlet.builder.fallback import FallbackJob
+from binderlet.builder.foundation import plan_on_base
 from binderlet.builder.group import limit_builds, limits_of, step_limits
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
-from binderlet.builder.plan import Kind, Plan, make_plan
+from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.remedy import advise
 from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.running import Jobs
@@ -44,7 +46,6 @@ from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
-ENVIRONMENT_IMAGE = "binderlet/env"
 PLATFORM = f"linux/{platform.machine()}"
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
@@ -83,6 +84,7 @@ class BuildKitBuilder:
         self._jobs = Jobs(state / "jobs")
         self._repo2docker = Repo2Docker(settings, network.clone_environment(), toolchain, self._jobs)
         self._locks = Locks(state / "locks", toolchain)
+        self.environments = Environments(state / "environments")
         self._conda = CondaSolver(settings, network, self._jobs, state / "conda", platform.machine())
         self.bytecode = Bytecode(toolchain, state / "bytecode")
         self._preparing = asyncio.Lock()
@@ -102,17 +104,25 @@ class BuildKitBuilder:
         """See ``Builder``."""
         await self._ready(log)
 
+    def is_outdated(self, image: Image) -> bool:
+        """See ``Builder``."""
+        labels = image.labels
+        if labels.get("binderlet.image") != "content" or "binderlet.environment" not in labels:
+            return False
+        return self._bases.is_outdated(labels.get("binderlet.python", ""), labels.get("binderlet.base", ""))
+
     async def close(self) -> None:
         """See ``Builder``."""
         await self.bytecode.close()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
         """See ``Builder``."""
-        if (built := await self._images.find(request.image)) is not None:
+        if not request.refresh and (built := await self._images.find(request.image)) is not None:
             return built
-        base = await self._ready(log)
+        own = await self._ready(log)
         found = await asyncio.to_thread(detect, request.checkout)
-        plan = lock.chosen_plan(make_plan(found, base.python), request.lock, base.id, self._settings.exclude_newer)
+        plan, base = await plan_on_base(found, own, self._bases, log)
+        plan = lock.chosen_plan(plan, request.lock, base.id, self._settings.exclude_newer)
         work = _Work(request, plan, log, time.monotonic() + self._settings.timeout)
         await self._tell_plan(work)
         if plan.kind is Kind.DOCKERFILE:
@@ -145,9 +155,39 @@ class BuildKitBuilder:
 
     async def _build_layers(self, work: _Work, base: BaseImage) -> None:
         """Build the environment, where it is absent, and the content on top of it."""
+        environment = await self._have_environment(work, base)
+        outcome = await self._content(work, environment)
+        if outcome.code != 0 and outcome.reason == "exited" and await self._is_gone(environment.image):
+            work.log.write("The environment's image was removed meanwhile; building it again...")
+            environment = await self._have_environment(work, base)
+            outcome = await self._content(work, environment)
+        self._raise_unless_good(outcome, work)
+
+    async def _have_environment(self, work: _Work, base: BaseImage) -> Environment:
+        """Give the environment that the plan asks for, built where it is absent.
+
+        While only its base image is new, the one on the old base image does: it is built anew in the background.
+        """
         plan = work.plan
-        key = environment_key(
-            base_id=base.id,
+        key, family = self._key(plan, base.id), self._key(plan, f"Python {base.python}")
+        environment = Environment(key, family, base.name, base.id, base.python)
+        installs = plan.apt or plan.requirements_file or plan.conda
+        if await self._images.find(environment.image) is None:
+            older = await self.environments.family(family) if installs and not work.request.refresh else []
+            here = [each for each in older if await self._images.find(each.image) is not None]
+            if here:
+                work.log.write("The base image is new; the environment on the old one is used until there is another.")
+                environment = here[0]
+            elif not await self._brought(environment.image, key, work):
+                await self._build_environment(work, base, key)
+        elif installs:
+            work.log.write("This environment has been built before; adding the repository's files...")
+        await self.environments.use(environment)
+        return environment
+
+    def _key(self, plan: Plan, base_id: str) -> str:
+        return environment_key(
+            base_id=base_id,
             platform=PLATFORM,
             apt=plan.apt,
             requirements=plan.requirements,
@@ -155,19 +195,6 @@ class BuildKitBuilder:
             options=plan.installer_options,
             conda=recipe.key_parts(plan.conda, self._settings.conda_channels, plan.exclude_newer) if plan.conda else (),
         )
-        environment = f"{ENVIRONMENT_IMAGE}:{key}"
-        if await self._images.find(environment) is None and not await self._brought(environment, key, work):
-            await self._build_environment(work, base, key)
-        elif plan.apt or plan.requirements_file or plan.conda:
-            work.log.write("This environment has been built before; adding the repository's files...")
-        labels = self._labels(work.request.commit) | {"binderlet.environment": key, "binderlet.base": base.id}
-        labels |= await self._lock_label(work, base, key)
-        outcome = await self._content(work, environment, labels)
-        if outcome.code != 0 and outcome.reason == "exited" and await self._is_gone(environment):
-            work.log.write("The environment's image was removed meanwhile; building it again...")
-            await self._build_environment(work, base, key)
-            outcome = await self._content(work, environment, labels)
-        self._raise_unless_good(outcome, work)
 
     async def _brought(self, environment: str, key: str, work: _Work) -> bool:
         return bool(self._bring and await self._bring(environment, "binderlet.environment", key, work.log.write))
@@ -247,9 +274,15 @@ class BuildKitBuilder:
         )
         return await self._run(work, job, context, command)
 
-    async def _content(self, work: _Work, base: str, labels: dict[str, str]) -> Outcome:
+    async def _content(self, work: _Work, environment: Environment) -> Outcome:
         job = job_key(work.request.image)
-        dockerfile = render.content(base, work.plan, cache_mounts=self._tools.has_cache_mounts)
+        labels = self._labels(work.request.commit) | {
+            "binderlet.environment": environment.key,
+            "binderlet.base": environment.id,
+            "binderlet.python": environment.python,
+        }
+        labels |= await self._lock_label(work, environment, environment.key)
+        dockerfile = render.content(environment.image, work.plan, cache_mounts=self._tools.has_cache_mounts)
         context = replace(self._context(job, dockerfile), ignore=work.plan.ignore)
         command = BuildCommand(
             dockerfile=context.dockerfile_path,

@@ -32,6 +32,8 @@ class FakeBuilder:
         self.requests: list[BuildRequest] = []
         self.ended_early: list[BuildRequest] = []
         """Builds that were cancelled."""
+        self.outdated: set[str] = set()
+        """Ids of images that are on an old base image."""
         self._on_built = on_built
         self._images: dict[str, Image] = {}
 
@@ -40,12 +42,16 @@ class FakeBuilder:
         """What ``/versions`` reports as ``builder_info``."""
         return {"builder": "fake"}
 
+    def is_outdated(self, image: Image) -> bool:
+        """See ``Builder``."""
+        return image.id in self.outdated
+
     async def prepare(self, log: BuildLog) -> None:
         """See ``Builder``; there is nothing to prepare."""
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
         """See ``Builder``."""
-        if (built := self._images.get(request.image)) is not None:
+        if not request.refresh and (built := self._images.get(request.image)) is not None:
             return built
         self.requests.append(request)
         plan = make_plan(await asyncio.to_thread(detect, request.checkout), PYTHON)
@@ -58,7 +64,7 @@ class FakeBuilder:
             raise
         if self.error is not None:
             raise self.error
-        digest = hashlib.sha256(request.image.encode()).hexdigest()
+        digest = hashlib.sha256(f"{request.image}{'again' if request.refresh else ''}".encode()).hexdigest()
         labels = {"repo2docker.repo": request.commit.repo_url, "repo2docker.ref": request.commit.sha}
         image = Image(request.image, f"sha256:{digest}", labels=labels)
         self._images[request.image] = image

@@ -72,7 +72,12 @@ HINT = "'binderlet lock URL' prints the lock of a repository that has been built
 
 def requirements(body: Mapping[str, Any]) -> str:
     """Write a requirement file that installs exactly the packages of a lock."""
-    return "".join(_line(one) for one in body["python_packages"])
+    return "".join(_line(one) for one in body["python_packages"] if not _is_local(one))
+
+
+def _is_local(one: Mapping[str, str] | str) -> bool:
+    """Whether a package came from a folder that is gone, as conda's own do that say where they were built."""
+    return (one if isinstance(one, str) else one.get("url", "")).startswith("file:")
 
 
 def _line(one: Mapping[str, str] | str) -> str:
@@ -104,18 +109,25 @@ def locked_plan(plan: Plan, body: Mapping[str, Any], base_id: str) -> Plan:
     Raises:
         BadRepository: the repository is not built from packages that a lock can hold.
     """
-    if plan.kind is not Kind.PYTHON or plan.conda is not None:
-        raise BadRepository("Only environments of Python packages can be built from a lock so far.")
-    reasons = [f"The packages are those of the lock: {len(body['python_packages'])} Python packages."]
+    archives = tuple(body.get("conda", ()))
+    if plan.kind is not Kind.PYTHON:
+        raise BadRepository("What a Dockerfile or repo2docker builds cannot be built from a lock.")
+    if bool(archives) != (plan.conda is not None):
+        whose = ("with", "has none") if archives else ("without", "needs them")
+        raise BadRepository(f"The lock is of an environment {whose[0]} conda packages; this one {whose[1]}.")
+    conda = f"{len(archives)} conda and " if archives else ""
+    reasons = [f"The packages are those of the lock: {conda}{len(body['python_packages'])} Python packages."]
     if body["base_id"] != base_id:
         reasons.append("The lock was made on another base image: Debian's packages may differ.")
-    if body["python"] != plan.python:
+    if not archives and body["python"] != plan.python:
         raise BadRepository(f"The lock is for Python {body['python']}; this environment has Python {plan.python}.")
     return replace(
         plan,
         apt=tuple(body["debian"]) if body["base_id"] == base_id else plan.apt,
         requirements_file=LOCKED_FILE,
         requirements={LOCKED_FILE: requirements(body)},
+        conda=replace(plan.conda, archives=archives) if plan.conda is not None else None,
+        python=body["python"],
         is_locked=True,
         exclude_newer="",
         reasons=(*plan.reasons, *reasons),

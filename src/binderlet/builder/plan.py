@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from binderlet.builder import requirements
 from binderlet.builder.conda.environment_file import EnvironmentFile
 from binderlet.builder.detect import Detected
-from binderlet.builder.packs import Pack, choose
+from binderlet.builder.packs import Pack, choose, runtime_of
 from binderlet.builder.pipenv import read_pipenv
-from binderlet.builder.project import read_project
+from binderlet.builder.project import Project, read_project
+from binderlet.builder.pythons import OtherPythonError, Pythons, read_runtime
 from binderlet.builder.requirements import Line
-from binderlet.builder.runtime import parse_runtime
 from binderlet.builder.text import decode, read_toml
 from binderlet.errors import BadRepository
 
@@ -33,9 +33,6 @@ WHY = {
     Pack.CONDA: ("environment.yml", "environment.yaml"),
 }
 """Files that ask for it."""
-
-
-REPO2DOCKER_PYTHONS = ("2.7", *(f"3.{minor}" for minor in range(5, 15)))
 
 
 class Kind(StrEnum):
@@ -91,12 +88,15 @@ class Plan:
         return (*day, *(("--no-deps",) if self.is_locked else ()))
 
 
-def make_plan(found: Detected, python: str) -> Plan:
+def make_plan(found: Detected, python: str, others: Collection[str] = ()) -> Plan:
     """Decide what to build on a base image that has Python ``python``, such as ``3.11``.
+
+    There can also be a base image for each of ``others``: a plan for one of them has it as its ``python``.
 
     Raises:
         BadRepository: a file is wrong or asks for what this builder cannot do; the message names file and line.
     """
+    pythons = Pythons(python, tuple(others))
     pack = choose(found)
     if pack in {Pack.LEGACY, Pack.JULIA_REQUIRE}:
         raise _gone(pack)
@@ -105,46 +105,60 @@ def make_plan(found: Detected, python: str) -> Plan:
     if found.calls_conda:
         return _repo2docker_plan(found, pack, f"{', '.join(found.calls_conda)} runs conda")
     if pack is Pack.CONDA and found.conda is not None:
-        return _conda_plan(found, found.conda, python)
+        return _conda_plan(found, found.conda, pythons)
     if pack in LANGUAGES:
         return _repo2docker_plan(found, pack)
     is_package = found.is_package and not _installs_itself(found)
     make = _pipfile_plan if pack is Pack.PIPFILE else _package_plan if is_package else _python_plan
     try:
-        return make(found, python)
-    except _OtherPythonError as error:
+        return make(found, pythons)
+    except OtherPythonError as error:
         return _repo2docker_plan(found, pack, str(error))
 
 
-class _OtherPythonError(Exception):
-    """The repository needs a Python that this service's base image does not have, but repo2docker has."""
-
-
-def _pipfile_plan(found: Detected, python: str) -> Plan:
+def _pipfile_plan(found: Detected, pythons: Pythons) -> Plan:
     """Plan for Pipfile.lock or Pipfile, beside which ``requirements.txt`` and a package count for nothing."""
     wanted = read_pipenv(found)
-    _check_python(wanted.path, wanted.python or python, python)
+    python = pythons.choose(wanted.path, wanted.python or pythons.own)
     files = dict(found.files or {}) | {wanted.path: wanted.requirements.encode()}
-    return _python_plan(replace(found, files=files), python, wanted.path)
+    return _python_plan(replace(found, files=files), pythons, wanted.path, python)
 
 
-def _package_plan(found: Detected, python: str) -> Plan:
+def _package_plan(found: Detected, pythons: Pythons) -> Plan:
     """Plan for a repository that is a Python package: what it depends on first, itself after each commit's COPY."""
     project = read_project(found)
-    if project.pythons and not project.runs_on(python):
-        newest = next((each for each in reversed(REPO2DOCKER_PYTHONS) if project.runs_on(each)), project.pythons)
-        _check_python("pyproject.toml", newest, python)
+    python = _python_of_package(found, project, pythons)
     own = not found.path("requirements.txt") and bool(project.requirements)
     files = dict(found.files or {}) | ({project.path: project.requirements.encode()} if own else {})
-    plan = _python_plan(replace(found, files=files), python, project.path if own else None)
+    plan = _python_plan(replace(found, files=files), pythons, project.path if own else None, python)
     reasons = (*plan.reasons, "The repository is a Python package, which each new commit installs anew.")
     return replace(plan, local=(*plan.local, "."), reasons=reasons)
 
 
-def _python_plan(found: Detected, python: str, main: str | None = None) -> Plan:
+def _python_of_package(found: Detected, project: Project, pythons: Pythons) -> str:
+    """Give the Python that a package runs on; empty where that is left to ``runtime.txt``.
+
+    Raises:
+        BadRepository: what it runs on is not what ``runtime.txt`` asks for.
+    """
+    runtime = runtime_of(found)
+    asked = runtime.version if runtime.name == "python" and "." in runtime.version else ""
+    if asked and project.pythons and not project.runs_on(asked):
+        raise BadRepository(
+            f"{found.path('runtime.txt')} asks for Python {asked}, and pyproject.toml for Python {project.pythons}."
+        )
+    if asked or not project.pythons:
+        return ""
+    newest = pythons.newest(project.runs_on)
+    return "" if newest == pythons.own else pythons.choose("pyproject.toml", newest or project.pythons)
+
+
+def _python_plan(found: Detected, pythons: Pythons, main: str | None = None, chosen: str = "") -> Plan:
     reasons: list[str] = []
     main = found.path("requirements.txt") if main is None else main
-    day = _check_runtime(found, python, reasons)
+    python, day = read_runtime(found, pythons, reasons, chosen)
+    if python != pythons.own:
+        reasons.append(f"Python {python} has a base image of its own.")
     packages = _apt(found, reasons)
     files, local = _requirements(found, reasons, main)
     _tell_unused(found, reasons)
@@ -168,15 +182,15 @@ def _python_plan(found: Detected, python: str, main: str | None = None) -> Plan:
     )
 
 
-def _conda_plan(found: Detected, conda: EnvironmentFile, python: str) -> Plan:
+def _conda_plan(found: Detected, conda: EnvironmentFile, pythons: Pythons) -> Plan:
     """Plan for ``environment.yml``, beside which ``requirements.txt`` and ``runtime.txt`` count for nothing."""
     if conda.beyond:
         return _repo2docker_plan(found, Pack.CONDA, conda.beyond)
     reasons: list[str] = []
     packages = _apt(found, reasons)
-    is_plain = conda.is_only_pip(python)
-    if is_plain:
-        reasons.append(f"{conda.path} asks for no conda package but Python and pip: Python {python} of the base image.")
+    plain = next((each for each in (pythons.own, *pythons.others) if conda.is_only_pip(each)), "")
+    if plain:
+        reasons.append(f"{conda.path} asks for no conda package but Python and pip: Python {plain} of the base image.")
     else:
         reasons.append(f"{conda.path}: {_count(len(conda.specs), 'conda package')}.")
     files, local = _requirements(found, reasons, conda.pip_path) if conda.pip else ({}, ())
@@ -189,7 +203,7 @@ def _conda_plan(found: Detected, conda: EnvironmentFile, python: str) -> Plan:
         _check_script(found, name, reasons)
     return Plan(
         kind=Kind.PYTHON,
-        python=python if is_plain else conda.python,
+        python=plain or conda.python,
         apt=packages,
         requirements_file=conda.pip_path if files else "",
         requirements=files,
@@ -197,7 +211,7 @@ def _conda_plan(found: Detected, conda: EnvironmentFile, python: str) -> Plan:
         post_build=found.path("postBuild"),
         start=found.path("start"),
         executable=found.executable,
-        conda=None if is_plain else conda,
+        conda=None if plain else conda,
         ignore=found.ignore,
         reasons=tuple(reasons),
     )
@@ -258,46 +272,6 @@ def _tell_unused(found: Detected, reasons: list[str]) -> None:
     """Say which files are there and count for nothing, as a surprise is worse than a line in the log."""
     if path := found.path("install.R"):
         reasons.append(f"{path} is left out: R needs a runtime.txt such as r-4.4-2024-10-01 beside it.")
-
-
-def _check_python(path: str, version: str, python: str) -> None:
-    """Let another Python be repo2docker's business.
-
-    Raises:
-        BadRepository: repo2docker has no such Python, either.
-    """
-    if version in REPO2DOCKER_PYTHONS and version != python:
-        raise _OtherPythonError(f"{path} asks for Python {version} and this service has Python {python}")
-    if version != python:
-        raise BadRepository(
-            f"{path} asks for Python {version}, which is not available.",
-            hint=f"Python {python} is the quickest here; others are {', '.join(REPO2DOCKER_PYTHONS)}.",
-        )
-
-
-def _check_runtime(found: Detected, python: str, reasons: list[str]) -> str:
-    """Compare the wanted Python with ours; gives the date that packages must not be newer than."""
-    path = found.path("runtime.txt")
-    if not path:
-        return ""
-    text, note = decode(found.content("runtime.txt"), path)
-    if note:
-        reasons.append(note)
-    runtime = parse_runtime(text, path)
-    if runtime.name != "python":
-        reasons.append(f"{path}: {text.strip()!r} asks for nothing that is known here, so Python {python} is used.")
-        return ""
-    version = runtime.version
-    if version in {"", "3"}:
-        reasons.append(f"{path} leaves the version of Python open: {python}.")
-    elif re.fullmatch(r"\d+\.\d+", version) is None and version != "2":
-        raise BadRepository(f"{path}: the version of Python must be given as 'x.y', such as python-{python}.")
-    else:
-        _check_python(path, version, python)
-        reasons.append(f"{path}: Python {version}.")
-    if runtime.day:
-        reasons.append(f"{path}: the repository's packages are those of {runtime.day}.")
-    return runtime.day
 
 
 def _apt(found: Detected, reasons: list[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,23 +17,33 @@ if TYPE_CHECKING:
     from binderlet.config.schema import Settings
     from binderlet.events.buildlog import BuildLog
 
-app = typer.Typer(name="base", help="Make, list and remove the image that environments build on.", no_args_is_help=True)
+app = typer.Typer(
+    name="base", help="Make, list and remove the images that environments build on.", no_args_is_help=True
+)
 
 
 @app.command("build")
-def build(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
-    """Make the base image anew, with Debian's packages of today; needs no running service.
+def build(
+    *,
+    python: Annotated[
+        str, typer.Option("--python", metavar="X.Y", help="Only the base image for this Python, such as 3.12.")
+    ] = "",
+    config: ConfigFile = None,
+    keys: SetKeys = None,
+) -> None:
+    """Make the base images anew, with Debian's packages of today; needs no running service.
 
-    A service that runs builds on the new one from its next build on. Sessions and built images are left alone.
+    That is the first one, and each for another Python that is here. A service that runs builds on the new ones from
+    its next build on. Sessions go on; images on an old one are built anew when they are next used.
     """
     import asyncio
 
-    typer.echo(asyncio.run(_build(read_settings(config, keys).settings)))
+    typer.echo(asyncio.run(_build(read_settings(config, keys).settings, python)))
 
 
 @app.command("list")
 def list_(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
-    """List the base images that are here, with age and size."""
+    """List the base images that are here, with Python, age and size."""
     import asyncio
 
     for base in asyncio.run(_kept(read_settings(config, keys).settings)):
@@ -41,11 +51,18 @@ def list_(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
 
 
 @app.command("prune")
-def prune(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
+def prune(
+    *,
+    python: Annotated[
+        str, typer.Option("--python", metavar="X.Y", help="Remove the base image for this Python, too.")
+    ] = "",
+    config: ConfigFile = None,
+    keys: SetKeys = None,
+) -> None:
     """Remove the base images that these settings do not use; built images keep what they share with them."""
     import asyncio
 
-    removed = asyncio.run(_prune(read_settings(config, keys).settings))
+    removed = asyncio.run(_prune(read_settings(config, keys).settings, python))
     for base in removed:
         typer.echo(f"Removed {describe(base)}")
     if not removed:
@@ -57,7 +74,8 @@ def describe(base: KeptBase) -> str:
     import time
 
     days = (time.time() - base.made_at) / 86400
-    return f"{base.name or base.id[:19]}, {base.size / 1024**2:.0f} MB, {days:.1f} days old"
+    python = f", Python {base.python}" if base.python else ""
+    return f"{base.name or base.id[:19]}{python}, {base.size / 1024**2:.0f} MB, {days:.1f} days old"
 
 
 @asynccontextmanager
@@ -79,9 +97,11 @@ async def _state(settings: Settings) -> Path:
     return await asyncio.to_thread(settings.paths.state.absolute) / "local"
 
 
-async def _build(settings: Settings) -> str:
+async def _build(settings: Settings, python: str) -> str:
     import asyncio
 
+    from binderlet.builder.base_recipe import own_python
+    from binderlet.errors import BadSpec
     from binderlet.events.buildlog import BuildLog
 
     path = await _state(settings) / "base-log"
@@ -90,7 +110,9 @@ async def _build(settings: Settings) -> str:
     async with _bases(settings) as bases, asyncio.TaskGroup() as group:
         group.create_task(_show(build_log), name="log of the base image")
         try:
-            return (await bases.renew(build_log)).name
+            if python and python not in (known := (own_python(settings.builder), *bases.others)):
+                raise BadSpec(f"There is no base image for Python {python}.", hint=f"There can be: {', '.join(known)}.")
+            return (await bases.renew(build_log, python)).name
         finally:
             build_log.finish()
 
@@ -105,6 +127,6 @@ async def _kept(settings: Settings) -> list[KeptBase]:
         return await bases.kept()
 
 
-async def _prune(settings: Settings) -> list[KeptBase]:
+async def _prune(settings: Settings, python: str) -> list[KeptBase]:
     async with _bases(settings) as bases:
-        return await bases.prune()
+        return await bases.prune(python)

@@ -18,7 +18,7 @@ from typing import Any
 from binderlet.app.machinery import make_providers
 from binderlet.builder import lock
 from binderlet.builder.base import BuildRequest
-from binderlet.builder.base_recipe import PYTHONS
+from binderlet.builder.base_recipe import other_pythons, own_python
 from binderlet.builder.detect import detect
 from binderlet.builder.explain import Explanation, explain
 from binderlet.builder.lock import chosen_plan
@@ -66,10 +66,10 @@ class Local:
 
     def _explain(self, files: Path) -> Explanation:
         builder = self._settings.builder
-        python = PYTHONS.get(builder.base_suite, PYTHONS["bookworm"])
+        python = own_python(builder)
         found = detect(files)
-        plan = chosen_plan(make_plan(found, python), None, "", builder.exclude_newer)
-        base = builder.base_image or f"binderlet's, Debian {builder.base_suite} with Python {python}"
+        plan = chosen_plan(make_plan(found, python, other_pythons(builder)), None, "", builder.exclude_newer)
+        base = builder.base_image or f"binderlet's, Debian {builder.base_suite} with Python {plan.python or python}"
         return explain(found, plan, base=base, platform=f"linux/{platform.machine()}")
 
     @asynccontextmanager

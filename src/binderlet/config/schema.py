@@ -237,6 +237,16 @@ class BuilderSettings(Section):
         description="Debian mirror for the base image and apt.txt; a second one that ends in -security, after a "
         "space, is for security updates. Empty: Debian's own, or this machine's where it is Debian too.",
     )
+    python_mirror: str = Field(
+        "",
+        description="Where Pythons other than the base image's own come from: an address that has what GitHub has "
+        "below astral-sh/python-build-standalone/releases/download. Empty: UV_PYTHON_INSTALL_MIRROR, then GitHub.",
+    )
+    python_list: str = Field(
+        "",
+        description="Address of the list of these Pythons, in uv's form. Empty: UV_PYTHON_DOWNLOADS_JSON_URL, then the "
+        "list that uv brings along.",
+    )
     fallback: bool = Field(
         default=True, description="Whether repo2docker builds what the own builder does not know: R, Julia, Nix."
     )

@@ -2,18 +2,18 @@
 
 Each build has a folder ``<state>/builds/<id>/`` with ``request.json``, ``log`` and, once it has ended,
 ``result.json``. A folder without a result is a build that this process must take up again after a restart; a
-failure is remembered for ``builder.failure_memory`` and answered with its log, unless the machine was to blame.
+failure is remembered for ``builder.failure_memory``, restarts or not, and answered with its log, unless the machine
+was to blame. An image on an old base image is built anew when it is used and nothing else is built.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import structlog
@@ -26,11 +26,15 @@ from binderlet.events.bus import Bus, Story
 from binderlet.events.kinds import BuildEnded, BuildStarted, LaunchEvent
 from binderlet.images.base import ImageStore
 from binderlet.launch.fair import FairQueue
+from binderlet.launch.stored_builds import Failure, open_log, read_events, read_stored, write_result
 from binderlet.model import Commit, Image, Phase
 from binderlet.providers.base import Provider
 from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
+
+REFRESH_EVERY = 86400.0
+"""Seconds in which an image on an old base image is built anew at most once."""
 
 
 def build_id(image: str) -> str:
@@ -53,6 +57,8 @@ class Build:
         self.turn = asyncio.Event()
         self.abandoned = False
         """Whether everyone left while it waited in the queue."""
+        self.is_refresh = False
+        """Whether there is an image already, which serves until the new one takes its name."""
         self.launches: set[str] = set()
         """Ids of the launches that somebody watches and that wait for it."""
         self._position = 0
@@ -135,6 +141,7 @@ class Builds:
         self._queue: FairQueue[str] = FairQueue()
         self._running: set[str] = set()
         self._logs: set[str] = set()
+        self._refreshed: dict[str, float] = {}
 
     @property
     def running(self) -> int:
@@ -155,11 +162,28 @@ class Builds:
         if build is not None and not self._is_stale(build) and not (retry and build.failed):
             return build
         build = Build(commit, image, self._folder / build_id(image), self._settings.log_limit)
-        self._builds[image] = build
-        self._queue.put(image, commit.owner)
+        self._start(build)
+        return build
+
+    def refresh(self, commit: Commit, image: Image) -> None:
+        """Build an image anew in the background where its base image is no longer the newest; at most once a day."""
+        known = self._builds.get(image.name)
+        if not self._builder.is_outdated(image) or (known is not None and not known.ended_at):
+            return
+        if self._clock() - self._refreshed.get(image.name, -math.inf) < REFRESH_EVERY:
+            return
+        self._refreshed[image.name] = self._clock()
+        # A log of its own: that of the image in use stays.
+        folder = self._folder / build_id(f"{image.name} refresh")
+        build = Build(commit, image.name, folder, self._settings.log_limit)
+        build.is_refresh = True
+        self._start(build)
+
+    def _start(self, build: Build) -> None:
+        self._builds[build.image] = build
+        self._queue.put(build.image, build.commit.owner)
         self._tasks.start(self._run(build), name=f"build {build.id}")
         self._next_turns()
-        return build
 
     def leave(self, build: Build, launch_id: str) -> None:
         """Say that nobody watches a launch any more; a build that waits and is wanted by no other is given up."""
@@ -184,18 +208,41 @@ class Builds:
         return list(self._builds.values())
 
     async def recover(self) -> int:
-        """Learn of the logs that are stored, and take up the builds left unfinished; returns how many those are."""
-        self._logs, unfinished = await asyncio.to_thread(_read_stored, self._folder)
-        for commit, image in unfinished:
+        """Learn of the logs that are stored, and take up the builds left unfinished; returns how many those are.
+
+        Failures that are remembered are answered from memory again, with their logs.
+        """
+        since = self._clock() - self._settings.failure_memory
+        stored = await asyncio.to_thread(read_stored, self._folder, since)
+        self._logs = set(stored.logs)
+        for failure in stored.failures:
+            if failure.image not in self._builds:
+                await self._remember(failure)
+        for commit, image in stored.unfinished:
             self.join(commit, image)
-        return len(unfinished)
+        return len(stored.unfinished)
+
+    async def _remember(self, failure: Failure) -> None:
+        build = Build(failure.commit, failure.image, self._folder / build_id(failure.image), self._settings.log_limit)
+        for event in await asyncio.to_thread(lambda: list(read_events(build.folder / "log"))):
+            build.story.add(event)
+        build.started_at = failure.at
+        build.fail(failure.error, failure.at)
+        if build.is_telling:
+            self._builds[failure.image] = build
 
     def _next_turns(self) -> None:
-        while len(self._running) < self._settings.concurrent and (image := self._queue.pop()) is not None:
+        while len(self._running) < self._settings.concurrent and (image := self._next()) is not None:
             self._running.add(image)
             self._builds[image].turn.set()
-        for position, image in enumerate(self._queue.order(), start=1):
-            self._builds[image].wait_at(position)
+        waiting = [self._builds[image] for image in self._queue.order() if not self._builds[image].is_refresh]
+        for position, build in enumerate(waiting, start=1):
+            build.wait_at(position)
+
+    def _next(self) -> str | None:
+        """Take the next build; those that nobody waits for come when there is no other."""
+        wanted = self._queue.pop(lambda image: not self._builds[image].is_refresh or bool(self._builds[image].launches))
+        return wanted if wanted is not None or self._running else self._queue.pop()
 
     async def _run(self, build: Build) -> None:
         try:
@@ -227,7 +274,9 @@ class Builds:
             raise BuildFailed("Everyone left before the build began, so it was given up.", hint="Launch it again.")
         await asyncio.to_thread(self._check_disk)
         build.started_at = self._clock()
-        build_log = await asyncio.to_thread(_open_log, build)
+        build_log = await asyncio.to_thread(
+            open_log, build.folder, build.commit, build.image, build.log_limit, is_refresh=build.is_refresh
+        )
         self._logs.add(build.id)
         self._bus.tell(BuildStarted(build.id, build.commit, build.image, build.started_at))
         pump = self._tasks.start(_pump(build_log, build.story), name=f"log of build {build.id}")
@@ -240,6 +289,7 @@ class Builds:
             build_log.finish()
         await self._end(build, build_log, pump, None)
         build.succeed(image, self._clock())
+        self.refresh(build.commit, image)
 
     async def _end(
         self, build: Build, build_log: BuildLog, pump: asyncio.Task[None], error: BinderletError | None
@@ -247,7 +297,7 @@ class Builds:
         """Put the end on record, after the log's last line; a build that is only cut off keeps no result."""
         build_log.finish()
         await pump
-        await asyncio.to_thread(_write_result, build.folder, error, self._clock())
+        await asyncio.to_thread(write_result, build.folder, error, self._clock())
         self._tell_end(build, error)
 
     def _tell_end(self, build: Build, error: BinderletError | None) -> None:
@@ -264,7 +314,8 @@ class Builds:
                 await asyncio.to_thread(_clear, checkout)
                 await provider.fetch(build.commit, checkout, lambda line: build_log.write(line, Phase.FETCHING))
                 await asyncio.to_thread(complete.touch)
-            image = await self._builder.build(BuildRequest(build.commit, checkout, build.image), build_log)
+            request = BuildRequest(build.commit, checkout, build.image, refresh=build.is_refresh)
+            image = await self._builder.build(request, build_log)
             await self._images.refresh()
         finally:
             await asyncio.to_thread(complete.unlink, missing_ok=True)
@@ -288,36 +339,6 @@ async def _pump(build_log: BuildLog, story: Story) -> None:
         story.add(event)
 
 
-def _open_log(build: Build) -> BuildLog:
-    """Open the log; one that an unfinished build of an earlier process left is gone on with, an ended one replaced."""
-    result = build.folder / "result.json"
-    if result.exists():
-        shutil.rmtree(build.folder)
-    build.folder.mkdir(parents=True, exist_ok=True)
-    request = {"commit": asdict(build.commit), "image": build.image}
-    (build.folder / "request.json").write_text(json.dumps(request))
-    return BuildLog(build.folder / "log", limit=build.log_limit)
-
-
-def _write_result(folder: Path, error: BinderletError | None, at: float) -> None:
-    result = {"ok": error is None, "code": error.code if error else "", "at": at}
-    (folder / "result.json").write_text(json.dumps(result))
-
-
 def _clear(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _read_stored(folder: Path) -> tuple[set[str], list[tuple[Commit, str]]]:
-    """Give the ids of the stored logs, and the builds without a result."""
-    unfinished = []
-    for request in sorted(folder.glob("*/request.json")):
-        if (request.parent / "result.json").exists():
-            continue
-        try:
-            body = json.loads(request.read_text())
-            unfinished.append((Commit(**body["commit"]), str(body["image"])))
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("a build's request cannot be read, so it is not taken up", path=str(request), error=str(error))
-    return {path.parent.name for path in folder.glob("*/log")}, unfinished

@@ -168,8 +168,7 @@ class Launch:
             case m.Resolve(spec):
                 return m.Resolved(await self._resolve(spec))
             case m.FindImage(commit):
-                image = await parts.images.find(self._image_name(commit))
-                return m.ImageFound(image) if image else m.ImageAbsent()
+                return await self._find_image(commit)
             case m.Pull(commit):
                 return await self._pull(commit)
             case m.Build(commit):
@@ -201,6 +200,13 @@ class Launch:
         if provider is None:
             raise UnknownProvider(f"No provider found for prefix {spec.provider}")
         return await provider.resolve(spec.spec)
+
+    async def _find_image(self, commit: Commit) -> m.Happening:
+        image = await self._parts.images.find(self._image_name(commit))
+        if image is None:
+            return m.ImageAbsent()
+        self._parts.builds.refresh(commit, image)
+        return m.ImageFound(image)
 
     def _image_name(self, commit: Commit) -> str:
         return image_name(self._parts.settings.builder.image_prefix, commit.slug, commit.sha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from binderlet.builder.conda.channels import ALIAS, Channel, is_usable, place, public, resolve
+from binderlet.builder.conda.channels import ALIAS, Channel, is_usable, locate, place, public, resolve
 from binderlet.errors import BadRepository
 
 MIRROR = "https://user:word@mirror.test/conda"
@@ -62,3 +62,24 @@ def test_secrets_are_masked() -> None:
 def test_usable(name: str, *, usable: bool) -> None:
     """Names and web addresses can be used, folders not."""
     assert is_usable(name) is usable
+
+
+@pytest.mark.parametrize(
+    ("url", "ours", "mirror", "found"),
+    [
+        ("https://a.test/c/x.conda", (), "", "https://a.test/c/x.conda"),
+        ("http://10.0.0.1/c/x.conda", (), "http://u:p@10.0.0.1/c/", "http://u:p@10.0.0.1/c/x.conda"),
+        ("http://10.0.0.1/c/x.conda", ("http://10.0.0.1/t/k/c",), "", "http://10.0.0.1/t/k/c/x.conda"),
+        ("http://10.0.0.1/c/x.conda", ("main", "http://10.0.0.1/t/k/"), "", "http://10.0.0.1/t/k/c/x.conda"),
+        ("http://10.0.0.1/c/x.conda", ("http://v:w@10.0.0.1",), "", "http://v:w@10.0.0.1/c/x.conda"),
+        ("https://conda.anaconda.org/f/x.conda", (), "http://10.0.0.1", "http://10.0.0.1/f/x.conda"),
+        ("http://localhost/x.conda", (), "", None),
+    ],
+)
+def test_locate(url: str, ours: tuple[str, ...], mirror: str, found: str | None) -> None:
+    """An address on a mirror or channel of the operator's gets its password; no other may be private."""
+    if found is None:
+        with pytest.raises(BadRepository):
+            locate(url, ours, mirror)
+    else:
+        assert locate(url, ours, mirror) == found

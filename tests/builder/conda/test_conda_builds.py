@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from binderlet.builder import lock
 from binderlet.builder.buildkit import BuildKitBuilder
+from binderlet.builder.locks import read_lock_file
 from binderlet.errors import BadRepository, RegistryUnreachable
 from support.conda_channel import PYTHON, Served
 from support.tiny_base import docker
@@ -136,3 +138,18 @@ async def test_pip_alone_needs_no_channel(workshop: Workshop, builder: BuildKitB
     assert "base image" in await workshop.read()
     assert await workshop.run(image, "python", "-c", "import iniconfig") == ""
     assert len(channels.requests) == asked
+
+
+async def test_locked(workshop: Workshop, builder: BuildKitBuilder, channels: Served) -> None:
+    """From its lock an environment gets the same conda and Python packages again, and nothing is solved."""
+    write(workshop, environment_yml=ENVIRONMENT)
+    first = await builder.build(workshop.request(), workshop.log())
+    body = lock.read(await read_lock_file(workshop.tools, first.name), "lock")
+    assert len(body["conda"]) > 5
+    write(workshop, environment_yml="channels: [ours]\ndependencies: [python, toy]\n")
+    second = await builder.build(replace(workshop.request(), lock=body), workshop.log("second"))
+    again = lock.read(await read_lock_file(workshop.tools, second.name), "lock")
+    assert (again["conda"], again["python_packages"]) == (body["conda"], body["python_packages"])
+    text = await workshop.read(workshop.log("second"))
+    assert "Taking the conda packages that the lock names" in text
+    assert "Solving" not in text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from binderlet.builder.conda import recipe
 from binderlet.builder.conda.environment_file import EnvironmentFile, read
-from binderlet.builder.conda.recipe import Layers, Solution
+from binderlet.builder.conda.recipe import Layers, Solution, archives, key_parts
+from binderlet.errors import BadRepository
 
 PACKAGE = {
     "name": "toy",
@@ -118,3 +120,30 @@ def test_virtual_packages() -> None:
     """The base image's C library counts, not this machine's; there is no GPU."""
     assert ["__glibc", "2.41", "0"] in recipe.virtual_packages("trixie", "x86_64")
     assert ["__glibc", "2.36", "0"] in recipe.virtual_packages("other", "x86_64")
+
+
+def test_archives_of_a_lock() -> None:
+    """A lock's lines become packages as the solver describes them, and name the environment by themselves."""
+    line = f"https://x.test/c/linux-64/lib-two-1.0-h1_0.conda#{'a' * 64}"
+    found = EnvironmentFile("environment.yml", specs=("x",), archives=(line,))
+    (entry,) = archives(found, (), "")
+    assert entry == {
+        "name": "lib-two",
+        "version": "1.0",
+        "build": "h1_0",
+        "subdir": "linux-64",
+        "file": "lib-two-1.0-h1_0.conda",
+        "url": "https://x.test/c/linux-64/lib-two-1.0-h1_0.conda",
+        "size": 0,
+        "sha256": "a" * 64,
+        "md5": "",
+    }
+    assert key_parts(found, ()) == key_parts(replace(found, specs=("y",)), ("other",))
+    assert key_parts(found, ()) != key_parts(replace(found, archives=(line.replace("1.0", "2.0"),)), ())
+
+
+@pytest.mark.parametrize("line", ["https://x.test/c/linux-64/a-1-0.conda", "file:///c/a-1-0.conda#" + "a" * 64, "x"])
+def test_what_is_no_archive(line: str) -> None:
+    """A line of a lock that is no package with its hash is refused."""
+    with pytest.raises(BadRepository, match="The lock names"):
+        archives(EnvironmentFile("environment.yml", archives=(line,)), (), "")

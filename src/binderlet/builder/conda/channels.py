@@ -16,6 +16,7 @@ ALIAS = "https://conda.anaconda.org"
 DEFAULTS = ("main", "r")
 """What ``defaults`` stands for."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*")
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|/t/[^/\s]+(?=/|$)")
 TOKEN = re.compile(r"(?<=/t/)[^/\s]+")
 
 
@@ -67,6 +68,21 @@ def place(spec: str, mirror: str) -> tuple[str, list[Channel]]:
         return spec, []
     found = resolve([name.strip()], (), mirror)
     return f"{found[0].url}::{rest.strip()}", found
+
+
+def locate(url: str, ours: Sequence[str], mirror: str) -> str:
+    """Give a package's address with the password of the mirror or channel that it is on.
+
+    Raises:
+        BadRepository: it is in this service's own network, and none of the operator's.
+    """
+    url = _mirrored(url, mirror)
+    for known in (mirror, *ours):
+        plain = CREDENTIALS.sub("", known).rstrip("/")
+        if plain.startswith("http") and url.startswith(f"{plain}/"):
+            return known.rstrip("/") + url.removeprefix(plain)
+    _refuse_private(url)
+    return url
 
 
 def public(text: str) -> str:

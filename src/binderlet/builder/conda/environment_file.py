@@ -43,6 +43,8 @@ class EnvironmentFile:
     """``x.y`` where the file pins it so."""
     beyond: str = ""
     """Why repo2docker has to build this; empty where it need not."""
+    archives: tuple[str, ...] = ()
+    """``address#hash`` of each package that a lock names; where there are any, nothing is solved."""
 
     @property
     def pip_path(self) -> str:

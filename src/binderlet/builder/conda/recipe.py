@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from binderlet.builder import render
 from binderlet.builder.conda import channels
 from binderlet.builder.conda.channels import Channel
 from binderlet.builder.conda.environment_file import NAME, EnvironmentFile
 from binderlet.builder.layout import PREFIX, UID, USER
+from binderlet.errors import BadRepository
 
 LINK_PROGRAM = Path(__file__).with_name("link_program.py")
 """Runs inside builds."""
@@ -46,6 +49,11 @@ NO_JUPYTER = ("python", "pip")
 """Where the channels have no Jupyter that does: then it comes from the package index."""
 FROM_INDEX = ("jupyterlab==4.*", "notebook==7.*", "ipykernel", "ipywidgets==8.*", "jupyter-resource-usage==1.*")
 ATTEMPTS = (LIKE_REPO2DOCKER, ANY_JUPYTER, NO_JUPYTER)
+ARCHIVE = re.compile(
+    r"(?P<url>https?://\S+/(?P<subdir>[^/\s]+)/(?P<file>(?P<name>[^/\s]+)-(?P<version>[^/\s-]+)-(?P<build>[^/\s-]+?)"
+    r"\.(?:conda|tar\.bz2)))#(?P<hash>[0-9a-f]{64})"
+)
+"""How a lock names a package."""
 GLIBC = {"bookworm": "2.36", "trixie": "2.41"}
 """C library of the base image, by Debian release."""
 
@@ -103,8 +111,34 @@ def ask(found: EnvironmentFile, ours: Sequence[str], mirror: str) -> Question:
     return Question(tuple(wanted), attempts, tuple(specs))
 
 
+def archives(found: EnvironmentFile, ours: Sequence[str], mirror: str) -> list[dict[str, Any]]:
+    """Give the packages that a lock names, as the solver would have described them.
+
+    Raises:
+        BadRepository: an address is none of a conda package, or in this service's own network.
+    """
+    return [_archive(each, ours, mirror) for each in found.archives]
+
+
+def _archive(text: str, ours: Sequence[str], mirror: str) -> dict[str, Any]:
+    match = ARCHIVE.fullmatch(text)
+    if match is None:
+        raise BadRepository(f"The lock names {channels.public(text)!r}, which is not a conda package with its hash.")
+    file = unquote(match["file"])
+    return {
+        **{part: unquote(match[part]) for part in ("name", "version", "build", "subdir")},
+        "file": file,
+        "url": channels.locate(match["url"], ours, mirror),
+        "size": 0,
+        "sha256": match["hash"],
+        "md5": "",
+    }
+
+
 def key_parts(found: EnvironmentFile, ours: Sequence[str], day: str = "") -> list[Any]:
     """Give what makes one conda environment differ from another; neither order of packages nor mirrors do."""
+    if found.archives:
+        return [sorted(found.archives), sorted(found.variables.items()), RATTLER]
     return [
         list(found.channels or ours),
         sorted(set(found.specs)),

@@ -86,8 +86,10 @@ def run(request: Json) -> Json:
     Raises:
         Failure: it cannot be done.
     """
-    attempt, records = asyncio.run(first_solution(request))
-    packages = [describe(record) for record in records]
+    attempt, packages = 0, request.get("archives") or []
+    if not packages:
+        attempt, records = asyncio.run(first_solution(request))
+        packages = [describe(record) for record in records]
     folder = Path(request["packages"])
     download(packages, folder)
     prune(folder, request["limit"], {entry["archive"] for entry in packages})

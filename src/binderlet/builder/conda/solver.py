@@ -70,24 +70,24 @@ class CondaSolver:
         """
         question = recipe.ask(found, self._settings.conda_channels, self._network.conda_mirror)
         output = self._folder / "solved" / f"{key}.json"
-        body = self._body(question, output, exclude_newer)
+        body = self._body(found, question, output, exclude_newer)
         request = self._jobs.path(key).absolute() / "request.json"
         command = [sys.executable, "-I", str(SOLVE_PROGRAM), str(request)]
 
         def spec(seconds: float) -> JobSpec:
             return JobSpec(command, self._environment(), log.path, self._settings.log_limit, seconds)
 
-        names = ", ".join(dict.fromkeys(public(channel.name) for channel in question.channels))
-        log.write(f"Solving the conda environment, with packages from {names}...")
+        log.write(_what(found, question))
         files = _Files(self._jobs.path(key).absolute(), body, output)
         outcome = await self._jobs.run(key, files, spec, log, deadline=deadline)
         answer = await asyncio.to_thread(_read, output)
         return self._solution(found, question, answer, outcome, log)
 
-    def _body(self, question: Question, output: Path, exclude_newer: str) -> dict[str, Any]:
+    def _body(self, found: EnvironmentFile, question: Question, output: Path, exclude_newer: str) -> dict[str, Any]:
         return {
             "channels": [{"name": public(channel.name), "url": channel.url} for channel in question.channels],
             "attempts": question.attempts,
+            "archives": recipe.archives(found, self._settings.conda_channels, self._network.conda_mirror),
             "platform": MACHINES.get(self._machine, f"linux-{self._machine}"),
             "virtual_packages": recipe.virtual_packages(self._settings.base_suite, self._machine),
             "exclude_newer": exclude_newer,
@@ -118,11 +118,21 @@ class CondaSolver:
             raise BuildFailed(f"The conda solver ended without an answer (exit code {outcome.code}).")
         if "error" in answer:
             raise _error(found, question, answer)
+        if found.archives:
+            return Solution(tuple(answer["packages"]), has_jupyter=True)
         attempt = int(answer["attempt"])
         has_jupyter = recipe.ATTEMPTS[attempt] is not recipe.NO_JUPYTER or _names_jupyter(found)
         if not has_jupyter:
             log.write("These channels have no JupyterLab for this environment: it is taken from the package index.")
         return Solution(tuple(answer["packages"]), has_jupyter)
+
+
+def _what(found: EnvironmentFile, question: Question) -> str:
+    """Say what is done now."""
+    if found.archives:
+        return "Taking the conda packages that the lock names..."
+    names = ", ".join(dict.fromkeys(public(channel.name) for channel in question.channels))
+    return f"Solving the conda environment, with packages from {names}..."
 
 
 def _names_jupyter(found: EnvironmentFile) -> bool:
