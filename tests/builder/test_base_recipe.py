@@ -140,7 +140,7 @@ def test_default_versions_are_locked() -> None:
 
 def test_other_versions_are_resolved() -> None:
     """Versions of the operator's choice come into the list, without hashes."""
-    text, is_locked = base_recipe.requirements(BuilderSettings(jupyterlab="4.3.0", notebook="7.3.1"))
+    text, is_locked = base_recipe.requirements(BuilderSettings(jupyterlab="4.3.0", notebook="7.3.1"), "3.11")
     assert not is_locked
     assert "jupyterlab==4.3.0\nnotebook==7.3.1\n" in text
     assert "--hash" not in text
@@ -259,7 +259,7 @@ def test_mmdebstrap_is_told_everything() -> None:
 
 def test_the_user_is_repo2dockers() -> None:
     """The image is built on the Debian part, for jovyan with the id 1000."""
-    assert base_recipe.build_arguments("sys:1") == {"OS": "sys:1", "NB_USER": "jovyan", "NB_UID": "1000"}
+    assert made().build_arguments("sys:1") == {"OS": "sys:1", "NB_USER": "jovyan", "NB_UID": "1000"}
 
 
 def test_nobody_is_asked_about_news() -> None:

@@ -124,16 +124,43 @@ async def test_nix_with_recorded_tool(workshop: Workshop, recorder: Path) -> Non
 
 @pytest.mark.docker
 @pytest.mark.timeout(60)
+async def test_an_old_python_behind_a_mirror(workshop: Workshop, recorder: Path) -> None:
+    """Every step finds the package index and the certificates, and nothing of the index is in the Dockerfile."""
+    (workshop.checkout / "runtime.txt").write_text("python-3.7")
+    (workshop.checkout / "requirements.txt").write_text("numpy\n")
+    (recorder / "ca.pem").write_text("certificates")
+    workshop = recorded(workshop, recorder)
+    index = "https://me:geheim@index.test/simple"
+    workshop.builder._network = replace(NOWHERE, index_url=index, ca_bundle=recorder / "ca.pem")
+    await workshop.build()
+    dockerfile = (recorder / "context" / "Dockerfile").read_text()
+    steps = [line for line in dockerfile.splitlines() if line.startswith("RUN ")]
+    assert len(steps) > 5
+    assert all("id=binderlet-pip,target=/run/binderlet/pip.conf" in step for step in steps)
+    assert "ARG PIP_CONFIG_FILE=" in dockerfile
+    assert "environment-2epy-2d3-2e7" in dockerfile
+    calls = (recorder / "calls").read_text()
+    assert "id=binderlet-pip,src=" in calls
+    assert f"id=binderlet-ca,src={recorder}/ca.pem" in calls
+    assert "geheim" not in dockerfile + calls + await workshop.read()
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("name", "content", "host"),
+    ("files", "host"),
     [
-        ("runtime.txt", "r-4.3-2023-01-01", "packagemanager.posit.co"),
-        ("Project.toml", "", "julialang-s3.julialang.org"),
+        ({"runtime.txt": "r-4.3-2023-01-01", "install.R": "install.packages('x')"}, "packagemanager.posit.co"),
+        ({"DESCRIPTION": "Package: mine\nVersion: 1.0\n"}, "packagemanager.posit.co"),
+        ({"Project.toml": ""}, "julialang-s3.julialang.org"),
+        ({"binder/JuliaProject.toml": "[deps]\n", "apt.txt": "none!"}, "julialang-s3.julialang.org"),
     ],
 )
-async def test_up_to_the_networks_edge(workshop: Workshop, recorder: Path, name: str, content: str, host: str) -> None:
+async def test_up_to_the_networks_edge(workshop: Workshop, recorder: Path, files: dict[str, str], host: str) -> None:
     """R and Julia ask servers before they build; what does not answer is named, with the setting that helps."""
-    (workshop.checkout / name).write_text(content)
+    for name, content in files.items():
+        (workshop.checkout / name).parent.mkdir(exist_ok=True)
+        (workshop.checkout / name).write_text(content)
     with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1 cannot be reached") as caught:
         await recorded(workshop, recorder).build()
     assert "network.https_proxy" in caught.value.hint

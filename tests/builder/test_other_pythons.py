@@ -18,7 +18,8 @@ from binderlet.builder.toolchain import Toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.config.schema import BuilderSettings, EngineSettings
 from binderlet.events.buildlog import BuildLog
-from support.python_mirror import MINOR, VERSION, PythonMirror, serve_pythons
+from support.gateway import Served
+from support.python_mirror import MINOR, VERSION, serve_pythons
 from support.tiny_base import CliStore, TinyBase, docker
 from support.values import COMMIT
 from support.workshop import NETWORK
@@ -38,7 +39,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PythonMirror]:
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A mirror of this one Python."""
     with serve_pythons(tmp_path_factory.mktemp("pythons")) as served:
         yield served
@@ -46,11 +47,11 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PythonMirror]:
 
 @pytest.fixture
 async def bench(
-    mirror: PythonMirror, tools: Toolchain, tiny_base: TinyBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirror: Served, tools: Toolchain, tiny_base: TinyBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """The base image's own Python is said to be another, so that the mirror's is one of the others."""
     monkeypatch.setattr(base_recipe, "PYTHONS", {"bookworm": "3.99"})
-    settings = BuilderSettings(python_mirror=mirror.address, python_list=mirror.list)
+    settings = BuilderSettings(python_mirror=mirror.address, python_list=f"{mirror.address}/list.json")
     async with await open_docker(EngineSettings()) as client:
         bases = BaseImages(client, settings, NETWORK, tools, tmp_path / "base")
         first = replace(tiny_base, python="3.99")
@@ -68,7 +69,7 @@ async def bench(
         await builder.close()
 
 
-async def test_a_repository_with_another_python(bench: Bench, mirror: PythonMirror) -> None:
+async def test_a_repository_with_another_python(bench: Bench, mirror: Served) -> None:
     """The Python comes from the mirror, once; Jupyter and the repository's packages run on it."""
     checkout = bench.folder / "checkout"
     checkout.mkdir()
@@ -86,7 +87,7 @@ async def test_a_repository_with_another_python(bench: Bench, mirror: PythonMirr
         base = await bench.bases.ensure(log, MINOR)
         await asyncio.to_thread(_remove, bench.tools, [*names, base.name])
     version, base_prefix, module = shown.split()
-    assert (version, base_prefix) == (VERSION, f"/opt/python/cpython-{VERSION}")
+    assert (version, base_prefix) == (VERSION, f"/opt/python/cpython-{MINOR}")
     assert module.startswith("/srv/conda/envs/notebook/")
     assert jupyter.strip() == BuilderSettings().jupyterlab
     assert len([path for path in mirror.requests if path.endswith(".tar.gz")]) == 1

@@ -122,13 +122,18 @@ def _zstandard(data: bytes) -> bytes:
     return frame
 
 
+def python_package(folder: Path, version: str = f"{PYTHON}.7", *, form: str = "conda") -> Path:
+    """Write a Python that is this machine's, at the same place in an image."""
+    interpreter = Path(sys.executable).resolve()
+    files = {"pyvenv.cfg": f"home = {interpreter.parent}\nversion = {sys.version.split()[0]}\n"}
+    links = {f"bin/python{PYTHON}": str(interpreter), "bin/python": f"python{PYTHON}"}
+    return add_package(folder, "python", version, files=files, links=links, noarch=False, form=form)
+
+
 def make_channel(folder: Path) -> None:
     """Write a small world: a Python that is this machine's, Jupyter in name, and a toy in several versions."""
-    interpreter = Path(sys.executable).resolve()
-    python = {"pyvenv.cfg": f"home = {interpreter.parent}\nversion = {sys.version.split()[0]}\n"}
-    links = {f"bin/python{PYTHON}": str(interpreter), "bin/python": f"python{PYTHON}"}
-    add_package(folder, "python", f"{PYTHON}.7", files=python, links=links, noarch=False, form="conda")
-    add_package(folder, "python", "3.99.0", files=python, links=links, noarch=False)
+    python_package(folder)
+    python_package(folder, "3.99.0", form="tar.bz2")
     for name in ("jupyterlab", "notebook", "ipykernel", "pip"):
         python_range = "python" if name == "pip" else "python <3.99"
         add_package(folder, name, "4.1", depends=[python_range], files={f"site-packages/{name}.py": ""})
@@ -166,6 +171,14 @@ def serve_channels(folder: Path, *names: str) -> Iterator[Served]:
     """Make the channels ``names`` below ``folder`` and serve them on loopback."""
     for name in names:
         make_channel(folder / name)
+    with serve_made(folder, *names) as served:
+        yield served
+
+
+@contextmanager
+def serve_made(folder: Path, *names: str) -> Iterator[Served]:
+    """Write the lists of channels whose packages are there already, and serve them on loopback."""
+    for name in names:
         subprocess.run([sys.executable, "-c", INDEX, str(folder / name)], check=True)
     served = Served(folder, "")
 

@@ -7,15 +7,13 @@ import io
 import json
 import platform
 import re
-import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from support.gateway import Served, serve_to_containers
 
 GITHUB = "https://github.com/astral-sh/python-build-standalone/releases/download"
 RELEASE = "20260101"
@@ -26,45 +24,12 @@ VERSION = sys.version.split()[0]
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-class PythonMirror:
-    """Its address for containers, and what was asked of it."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.requests: list[str] = []
-
-    @property
-    def list(self) -> str:
-        """The address of its list of Pythons."""
-        return f"{self.address}/list.json"
-
-
 @contextmanager
-def serve_pythons(folder: Path) -> Iterator[PythonMirror]:
-    """Serve this Python in the layout of standalone builds, on this machine's address in the engine's network."""
+def serve_pythons(folder: Path) -> Iterator[Served]:
+    """Serve this Python in the layout of standalone builds, and ``list.json``, the list that has it."""
     _write(folder)
-    gateway = subprocess.run(
-        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    mirror = PythonMirror("")
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 - the library's
-            mirror.requests.append(self.path)
-
-    server = ThreadingHTTPServer((gateway, 0), partial(Handler, directory=str(folder)))
-    mirror.address = f"http://{gateway}:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield mirror
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serve_to_containers(folder) as served:
+        yield served
 
 
 def _write(folder: Path) -> None:

@@ -27,6 +27,7 @@ from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_build_from_source
 from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments
 from binderlet.builder.fallback import FallbackJob
+from binderlet.builder.foreign import declared_arguments
 from binderlet.builder.foundation import plan_on_base
 from binderlet.builder.group import limit_builds, limits_of, step_limits
 from binderlet.builder.job import JobSpec, Outcome
@@ -307,7 +308,8 @@ class BuildKitBuilder:
             context=work.request.checkout.absolute(),
             tag=work.request.image,
             labels=self._labels(work.request.commit),
-            arguments={"NB_USER": USER, "NB_UID": str(UID), "REPO_DIR": REPO_DIR},
+            arguments={"NB_USER": USER, "NB_UID": str(UID), "REPO_DIR": REPO_DIR}
+            | declared_arguments(text, self._network),
             cache_namespace=self._namespaces.of_owner(work.request.commit.owner),
         )
         outcome = await self._run(work, job, replace(context, ignore=ignored), command)
@@ -323,6 +325,7 @@ class BuildKitBuilder:
             labels=self._labels(commit) | {"binderlet.image": "repo2docker"},
             arguments=self._proxies(job_key(image)),
             base_image=self._settings.fallback_base,
+            network=self._network,
             cache_namespace=self._namespaces.of_owner(commit.owner),
         )
         outcome = await self._repo2docker.build(files, work.plan, work.log, deadline=work.deadline)

@@ -6,16 +6,19 @@ checkout as a folder, so that it fetches nothing itself, and builds through ``fa
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from binderlet.builder import foreign
 from binderlet.builder.diagnose import diagnose
 from binderlet.builder.layout import UID, USER
 from binderlet.builder.plan import Plan
 from binderlet.builder.toolchain import Toolchain
+from binderlet.config.network import NetworkEnvironment
 from binderlet.errors import BadRepository, BinderletError, BuildFailed, MissingProgram, RegistryUnreachable
 
 ENGINE = "binderlet"
@@ -23,6 +26,8 @@ ENGINE = "binderlet"
 KIND, PROGRAM, SOCKET = "BINDERLET_TOOL_KIND", "BINDERLET_TOOL_PROGRAM", "BINDERLET_TOOL_SOCKET"
 """Variables that tell the engine which build tool was chosen."""
 NAMESPACE = "BINDERLET_CACHE_NAMESPACE"
+SECRETS, VARIABLES = "BINDERLET_SECRETS", "BINDERLET_VARIABLES"
+"""JSON: paths by name, and what is no secret."""
 
 ITS_OWN_ERROR = re.compile(r"(?m)^Error during build: (.+)$")
 DOCKER_HUB = re.compile(r"registry-1\.docker\.io|auth\.docker\.io|docker\.io/library/")
@@ -55,6 +60,14 @@ class FallbackJob:
     base_image: str = ""
     """What it builds on; empty for its own choice."""
     cache_namespace: str = ""
+    network: NetworkEnvironment = field(default_factory=NetworkEnvironment)
+    """What its steps need to reach package indexes."""
+
+    @property
+    def secrets(self) -> dict[str, Path]:
+        """Give the files that its steps see and its image does not have."""
+        found = {foreign.PIP_SECRET: self.folder / "pip.conf"} if foreign.pip_configuration(self.network) else {}
+        return found | ({foreign.CA_SECRET: self.network.ca_bundle} if self.network.ca_bundle is not None else {})
 
     @property
     def config(self) -> str:
@@ -67,6 +80,8 @@ class FallbackJob:
     def write(self) -> None:
         """Write the configuration. Blocks on the disk."""
         (self.folder / "repo2docker_config.py").write_text(self.config, encoding="utf-8")
+        (self.folder / "pip.conf").touch(mode=0o600)
+        (self.folder / "pip.conf").write_text(foreign.pip_configuration(self.network), encoding="utf-8")
 
     def command(self) -> list[str]:
         """Give the program and its arguments; ``-P`` keeps the checkout off the import path."""
@@ -86,6 +101,8 @@ class FallbackJob:
             PROGRAM: tools.program,
             SOCKET: tools.socket,
             NAMESPACE: self.cache_namespace,
+            SECRETS: json.dumps({name: str(path) for name, path in self.secrets.items()}),
+            VARIABLES: json.dumps(dict(self.network.passed_on)),
         }
 
 

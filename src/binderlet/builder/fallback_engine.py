@@ -6,6 +6,7 @@ with Podman. It runs inside repo2docker's process, never inside the control plan
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tarfile
@@ -17,6 +18,7 @@ from typing import IO, Any
 from repo2docker.docker import DockerEngine  # type: ignore[import-untyped] # it has no annotations
 
 from binderlet.builder import fallback
+from binderlet.builder.foreign import with_network
 from binderlet.builder.toolchain import BuildCommand
 
 
@@ -53,12 +55,20 @@ class BinderletEngine(DockerEngine):  # type: ignore[misc] # its base has no ann
                 root = Path(folder)
                 # Podman is told to read it; an empty one would make Docker look for another.
                 (root / "Dockerfile.dockerignore").write_text("# nothing\n", encoding="utf-8")
+            secrets = json.loads(os.environ.get(fallback.SECRETS, "{}"))
+            if fileobj is not None:  # written by repo2docker: one that is a repository's own is built as it is
+                file = root / (dockerfile or "Dockerfile")
+                text = with_network(
+                    file.read_text("utf-8"), secrets, json.loads(os.environ.get(fallback.VARIABLES, "{}"))
+                )
+                file.write_text(text, encoding="utf-8")
             command = BuildCommand(
                 dockerfile=root / (dockerfile or "Dockerfile"),
                 context=root,
                 tag=tag,
                 labels=dict(labels or {}),
                 arguments=dict(buildargs or {}),
+                secrets={name: Path(path) for name, path in secrets.items()},
                 cache_namespace=os.environ.get(fallback.NAMESPACE, ""),
             )
             yield from _run(fallback.toolchain(os.environ).command_line(command))

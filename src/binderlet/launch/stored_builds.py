@@ -67,9 +67,9 @@ def read_stored(folder: Path, since: float) -> Stored:
     for request in sorted(folder.glob("*/request.json")):
         try:
             body = json.loads(request.read_text(encoding="utf-8"))
+            commit, image = Commit(**body["commit"]), str(body["image"])
             if body.get("refresh"):
                 continue
-            commit, image = Commit(**body["commit"]), str(body["image"])
             result = request.with_name("result.json")
             if not result.exists():
                 unfinished.append((commit, image))
