@@ -43,7 +43,9 @@ async def test_delivered_with_the_build(request_: BuildRequest, tmp_path: Path) 
     log = BuildLog(tmp_path / "log")
     builder = DeliveringBuilder(FakeBuilder(), shell(f'echo "$1" >{tmp_path}/got'))
     await builder.prepare(log)
-    assert (await builder.build(request_, log)).name == IMAGE
+    image = await builder.build(request_, log)
+    assert image.name == IMAGE
+    assert not builder.is_outdated(image)
     assert await asyncio.to_thread((tmp_path / "got").read_text) == f"{IMAGE}\n"
     log.finish()
     assert f"Delivering {IMAGE}" in await asyncio.to_thread((tmp_path / "log").read_text)

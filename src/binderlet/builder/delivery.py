@@ -57,6 +57,10 @@ class DeliveringBuilder:
         """As the builder's."""
         return self._builder.info
 
+    def is_outdated(self, image: Image) -> bool:
+        """As the builder's."""
+        return self._builder.is_outdated(image)
+
     async def prepare(self, log: BuildLog) -> None:
         """As the builder's."""
         await self._builder.prepare(log)
