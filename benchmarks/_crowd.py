@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from support.service import Event, LiveService, docker
 
 MIB = 1024**2
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+AT_ONCE = 3
+"""Launches under way at the same time."""
 ANSWER = aiohttp.ClientTimeout(total=60)
 
 
@@ -35,13 +38,22 @@ def count(name: str, default: int) -> int:
     return int(os.environ.get(name, default))
 
 
+def mebibytes(name: str) -> int | None:
+    """Give a size in bytes that the environment may set in MiB."""
+    return int(os.environ[name]) * MIB if name in os.environ else None
+
+
 @contextmanager
 def room() -> Iterator[None]:
-    """Make sure of swap, and of what many servers of one user need of the kernel."""
+    """Make sure of swap, and of what many servers of one user need of the kernel.
+
+    ``ZRAM_MB`` and ``SWAP_FILE_MB`` in the environment are other sizes than those of the plan.
+    """
     with ExitStack() as undo:
         if not psutil.swap_memory().total:
             setup = SwapSetup()
-            setup.setup(plan(psutil.virtual_memory().total, disks(), has_zram=setup.has_zram()))
+            memory, zram, file = psutil.virtual_memory().total, mebibytes("ZRAM_MB"), mebibytes("SWAP_FILE_MB")
+            setup.setup(plan(memory, disks(), has_zram=setup.has_zram(), zram=zram, file=file))
             undo.callback(setup.off)
             say("swap set up for this run")
         before = INOTIFY.read_text()
@@ -86,11 +98,14 @@ class Crowd:
         self._cgroups = Cgroups()
 
     def launch(self, sessions: int) -> None:
-        """Launch so many more."""
-        for number in range(sessions):
-            self.events.append(self.service.ready(self.spec, timeout=900))
-            if number % 10 == 9 or number == sessions - 1:
-                self.look(f"{number + 1} of {sessions} launched")
+        """Launch so many more, a few at a time as visitors come."""
+        self.look("nothing launched yet")
+        with ThreadPoolExecutor(AT_ONCE) as visitors:
+            launches = visitors.map(lambda _: self.service.ready(self.spec, timeout=900), range(sessions))
+            for number, event in enumerate(launches, 1):
+                self.events.append(event)
+                if number % 10 == 0 or number == sessions:
+                    self.look(f"{number} of {sessions} launched")
 
     def look(self, what: str) -> Mapping[str, Any]:
         """Say how it is, and remember it."""

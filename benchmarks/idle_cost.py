@@ -16,7 +16,7 @@ SECONDS = count("SECONDS", 60)
 def main() -> None:
     """Measure it."""
     with crowd(SESSIONS, hibernate__every="10s", cull__every="30s") as made:
-        made.wait_hibernated()
+        made.wait_hibernated(share=1.0)
         process = made.service.process
         assert process is not None
         keeper = psutil.Process(process.pid)

@@ -1,5 +1,7 @@
 """``launch_standby``: from the request for a launch to the first 200 of ``/lab``, where a standby waits to be adopted.
 
+The detail has the same for standbys that were pushed out to swap before.
+
 Reference: ``docker run`` of the same image, with the same command and limits, to the same page. The detail has the
 same for ``docker start`` of a stopped container, and ours at the 95th percentile. Every standby is used once, so each
 of ours waits for a fresh one first.
@@ -9,7 +11,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from benchmarks._crowd import room
 from benchmarks._figure import Figure, measure, say, summary
 from benchmarks._launches import Floor, end_sessions, launch_to_first_page, running
 from support.service import LiveService
@@ -23,17 +28,11 @@ SETTLE = 2.0
 
 def main() -> None:
     """Measure and print."""
-    ours: list[float] = []
     floor: list[float] = []
     restart: list[float] = []
-    with running(standby__enabled=True, standby__every=0, standby__cpu=1.0, standby__floor=0.05) as (service, _, spec):
-        launch_to_first_page(service, spec)
-        end_sessions(service)
-        for number in range(RUNS):
-            await_standby(service)
-            ours.append(measure(lambda: launch_to_first_page(service, spec)))
-            end_sessions(service)
-            say(f"{number + 1}/{RUNS}: ours {ours[-1]:.3f} s")
+    ours = adoptions(RUNS)
+    with room():
+        swapped = adoptions(RUNS, hibernated=True, hibernate__after="1s", hibernate__every="0.5s")
     with running() as (service, _, spec):
         reference = Floor(service, str(launch_to_first_page(service, spec)["image"]))
         end_sessions(service)
@@ -46,20 +45,42 @@ def main() -> None:
     detail = {
         "ours": summary(ours),
         "ours_p95": round(statistics.quantiles(ours, n=20)[-1], 4),
+        "from_swap": summary(swapped),
+        "from_swap_p95": round(statistics.quantiles(swapped, n=20)[-1], 4),
         "docker_run": summary(floor),
         "docker_start": summary(restart),
     }
     Figure("launch_standby", statistics.median(ours), statistics.median(floor), "s", RUNS, detail).print()
 
 
-def await_standby(service: LiveService) -> None:
-    """Wait until a standby has been ready for a moment."""
+def adoptions(runs: int, *, hibernated: bool = False, **settings: object) -> list[float]:
+    """Launch again and again where a standby waits; gives the seconds of each."""
+    ours: list[float] = []
+    ahead = {"standby__enabled": True, "standby__every": 0, "standby__cpu": 1.0, "standby__floor": 0.05}
+    with running(**ahead, **settings) as (service, _, spec):
+        launch_to_first_page(service, spec)
+        end_sessions(service)
+        for number in range(runs):
+            await_standby(service, hibernated=hibernated)
+            ours.append(measure(lambda: launch_to_first_page(service, spec)))
+            end_sessions(service)
+            say(f"{number + 1}/{runs}: ours{' from swap' * hibernated} {ours[-1]:.3f} s")
+    return ours
+
+
+def await_standby(service: LiveService, *, hibernated: bool = False) -> None:
+    """Wait until a standby has been ready for a moment, and all of them are in swap where that is asked for."""
     deadline = time.monotonic() + WAIT
-    while not service.admin("GET", "/status")[1]["standbys"]:
+    while not is_there(service.admin("GET", "/status")[1], hibernated=hibernated):
         if time.monotonic() > deadline:
             raise TimeoutError(f"No standby came:\n{service.last_lines()}")
         time.sleep(0.05)
     time.sleep(SETTLE)
+
+
+def is_there(status: Mapping[str, Any], *, hibernated: bool) -> bool:
+    """Whether a standby waits, in swap where that is asked for; nobody else's session is there then."""
+    return bool(status["standbys"]) and (not hibernated or status["hibernated"] == status["standbys"])
 
 
 if __name__ == "__main__":

@@ -118,6 +118,28 @@ def test_a_kernel_without_reclaim(tmp_path: Path) -> None:
     groups.reclaim(A)
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_kernel_before_reclaim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, interrupted: bool) -> None:
+    """The limit that slows is set to nothing and put back as it was, also where a signal comes between."""
+    groups = Cgroups(unified(tmp_path))
+    for file in tmp_path.rglob("memory.reclaim"):
+        file.unlink()
+    high = tmp_path / "system.slice" / f"docker-{A}.scope" / "memory.high"
+    high.write_text("max\n")
+    written: list[tuple[str, str]] = []
+    write = cgroups._write
+
+    def keep(path: Path, value: str) -> None:
+        write(path, value)
+        written.append((path.name, value))
+        if interrupted and value == "0":
+            raise InterruptedError(errno.EINTR, "a signal")
+
+    monkeypatch.setattr(cgroups, "_write", keep)
+    groups.reclaim(A)
+    assert written == [("memory.high", "0"), ("memory.high", "max")]
+
+
 def test_why_nothing_can_be_reclaimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No controller, or no right to write; empty where it may work."""
     assert Cgroups(tmp_path).why_not() == "there is no memory controller"

@@ -151,20 +151,22 @@ def test_real_programs() -> None:
         run("no-such-program-anywhere")
 
 
-def test_disks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each once, without those that are read only or whose file system takes no swap file."""
+def test_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, without those that are read only, that take no swap file, or that are one mounted file."""
+    (tmp_path / "hosts").touch()
     parts = [
+        SimpleNamespace(device="/dev/vda2", mountpoint=str(tmp_path / "hosts"), fstype="ext4", opts="rw"),
         SimpleNamespace(device="/dev/vda1", mountpoint="/", fstype="ext4", opts="rw"),
         SimpleNamespace(device="/dev/vda1", mountpoint="/again", fstype="ext4", opts="rw"),
         SimpleNamespace(device="/dev/vdb1", mountpoint="/btrfs", fstype="btrfs", opts="rw"),
         SimpleNamespace(device="/dev/vdc1", mountpoint="/ro", fstype="ext4", opts="ro,noatime"),
-        SimpleNamespace(device="/dev/nvme0n1p1", mountpoint="/fast", fstype="xfs", opts="rw"),
+        SimpleNamespace(device="/dev/nvme0n1p1", mountpoint=str(tmp_path), fstype="xfs", opts="rw"),
     ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: parts)
     monkeypatch.setattr(psutil, "disk_usage", lambda _: SimpleNamespace(free=7))
     monkeypatch.setattr(swap_setup, "rotates", lambda _, name: name == "vda1")
     monkeypatch.setattr(os.path, "realpath", str)
-    assert disks() == [Disk("/", 7, rotates=True), Disk("/fast", 7, rotates=False, is_nvme=True)]
+    assert disks() == [Disk("/", 7, rotates=True), Disk(str(tmp_path), 7, rotates=False, is_nvme=True)]
 
 
 def test_whether_it_rotates(tmp_path: Path) -> None:

@@ -282,6 +282,7 @@ def test_labels_bring_everything_back() -> None:
         (137, False, "it was killed"),
         (137, True, "it ran out of memory"),
         (1, True, "it ran out of memory"),
+        (0, True, "it ended by itself"),  # a program in it ran out of memory before
     ],
 )
 def test_why_ended(code: int | None, out_of_memory: bool, said: str) -> None:  # noqa: FBT001 - a table

@@ -52,8 +52,9 @@ def test_pages_say_what_to_do() -> None:
 
 
 def test_only_pages_that_may_mend_look_again() -> None:
-    """A session that is gone does not come back, so its page does not ask."""
-    assert "<script>" not in PAGES["gone.html"]
+    """A session that is gone does not come back, so its page only asks why."""
+    assert "setTimeout" not in PAGES["gone.html"]
+    assert "/api/sessions/" in PAGES["gone.html"]
     for file in ("session_down.html", "control_down.html"):
         assert "sessionStorage" in PAGES[file]
         assert 'role="status"' in PAGES[file]

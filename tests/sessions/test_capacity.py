@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binderlet.clients.memory import Hardware, Machine
-from binderlet.sessions.capacity import Capacity, capacity, floor, startable
+from binderlet.sessions.capacity import Capacity, Load, capacity, floor, memory_needed, planned, startable
 
 GIB = 1024**3
 LIMIT = 2 * GIB
@@ -26,7 +26,7 @@ LIMIT = 2 * GIB
 )
 def test_what_fits(hardware: Hardware, expected: Capacity) -> None:
     """Without swap memory counts alone; with it, what is used at a time and what is compressed."""
-    assert capacity(hardware, LIMIT) == expected
+    assert capacity(hardware, planned(LIMIT)) == expected
 
 
 def test_a_capacity_says_why() -> None:
@@ -37,7 +37,7 @@ def test_a_capacity_says_why() -> None:
 @given(st.integers(1, 256).map(lambda size: size * GIB), st.integers(0, 64), st.integers(0, 256), st.integers(64, 8192))
 def test_more_swap_never_means_fewer(memory: int, zram: int, disk: int, limit: int) -> None:
     """More disk swap holds at least as many; the sum is of real sizes, never below one session."""
-    session = limit * 1024**2
+    session = planned(limit * 1024**2)
     less = capacity(Hardware(memory, 64, zram * GIB, disk * GIB + 1), session)
     more = capacity(Hardware(memory, 64, zram * GIB, (disk + 16) * GIB), session)
     assert 1 <= less.sessions <= more.sessions
@@ -61,3 +61,18 @@ def test_how_many_may_start(machine: Machine, expected: int) -> None:
 def test_the_floor_of_a_small_machine() -> None:
     """An eighth of it."""
     assert (floor(Machine(2 * GIB, 0, 0, 0)), floor(Machine(64 * GIB, 0, 0, 0))) == (GIB // 4, GIB)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "expected"),
+    [
+        (Hardware(24 * GIB, 2), 100 * 80),
+        (Hardware(24 * GIB, 2, zram=30 * 60, disk_swap=0), 70 * 80 + 30 * 10 + 30 * 60 / 3),
+        (Hardware(24 * GIB, 2, zram=30 * 60, disk_swap=20 * 60), 50 * 80 + 50 * 10 + 30 * 60 / 3),
+        (Hardware(24 * GIB, 2, zram=30 * 60, disk_swap=20_000), 20 * 80 + 80 * 10 + 30 * 60 / 3),
+    ],
+)
+def test_what_a_load_takes(hardware: Hardware, expected: float) -> None:
+    """Quiet sessions are in zram, then on disk; where both are full they stay in memory, as those in use do."""
+    load = Load(used=80, quiet=10, swapped=60, awake=0.2, shrinks=3)
+    assert memory_needed(100, hardware, load) == pytest.approx(expected)

@@ -59,6 +59,21 @@ def test_a_new_image_takes_over_the_popularity(demands: Demands) -> None:
     assert len(orders) == 2
 
 
+def test_an_image_that_was_made_again(demands: Demands) -> None:
+    """Its popularity and its reservations go on with the new one; others are left alone."""
+    demands.note(ORDER, 0)
+    demands.note(replace(ORDER, spec=OTHER), 0)
+    made = demands.reserve(SPEC, HOST, 5, 0, 100)
+    other = demands.reserve(OTHER, HOST, 5, 0, 100)
+    demands.prepared(made.id, ORDER)
+    demands.prepared(other.id, replace(ORDER, spec=OTHER))
+    demands.renew(KEY, "sha256:2")
+    found, orders = demands.current(0)
+    renewed, kept = key_of(replace(ORDER, image_id="sha256:2")), key_of(replace(ORDER, spec=OTHER))
+    assert {demand.key: (demand.score, demand.reserved) for demand in found} == {renewed: (1, 5), kept: (1, 5)}
+    assert (orders[renewed].image_id, orders[kept].image_id) == ("sha256:2", IMAGE.id)
+
+
 def test_only_so_many_are_remembered(demands: Demands, monkeypatch: pytest.MonkeyPatch) -> None:
     """The most popular stay."""
     monkeypatch.setattr(module, "LARGEST", 1)

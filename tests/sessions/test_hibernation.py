@@ -188,12 +188,16 @@ def test_the_quietest_and_largest_come_first() -> None:
 
 
 def test_the_work_is_rationed() -> None:
-    """A quarter of a core at the measured speed; a machine that is short of memory waits less and works more."""
+    """A quarter of the cores at the measured speed; a machine that is short of memory waits less and works more."""
     play = Play()
     for number in range(100):
         play.session(f"s{number:02}", int(FIRST_SPEED), quiet=3600)
     assert len(play.until_chosen()[1]) == 5  # twenty seconds' worth
     assert len(play.look()) == 3
+    play.policy.cores = 2
+    assert len(play.look()) == 5
+    play.policy.cores = 64
+    assert len(play.look()) == 10
     play.machine = replace(WELL, available=5 * GIB)
     assert len(play.look()) == 10
     play = Play()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from binderlet.clients import cgroups
 from binderlet.clients.cgroups import Cgroups, CgroupsUnusable, Usage
 from binderlet.clients.memory import Machine
 from binderlet.config.schema import HibernateSettings
@@ -195,6 +196,41 @@ async def test_nobody_need_listen() -> None:
     """Looks work without a listener."""
     hibernator = Hibernator(dict, dict, HibernateSettings(), machine=lambda: WELL)
     assert await hibernator.look() == []
+    hibernator.close()
+
+
+async def test_on_cgroup_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found under systemd's folder by the container's id, asked to give back all it has, and seen as hibernated."""
+    engine_id = "e" * 64
+    group = tmp_path / "system.slice" / f"docker-{engine_id}.scope"
+    group.mkdir(parents=True)
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    files = {"memory.current": 100 * MIB, "memory.swap.current": 0, "memory.reclaim": ""}
+    for name, content in files.items():
+        (group / name).write_text(f"{content}\n")
+    (group / "cpu.stat").write_text("usage_usec 900000\nuser_usec 800000\n")
+
+    def kernel(path: Path, value: str) -> None:
+        assert (path, value) == (group / "memory.reclaim", str(100 * MIB))
+        (group / "memory.current").write_text(f"{MIB}\n")
+        (group / "memory.swap.current").write_text(f"{99 * MIB}\n")
+
+    monkeypatch.setattr(cgroups, "_write", kernel)
+    now = [1000.0]
+    session = replace(SESSION, engine_id=engine_id)
+    hibernator = Hibernator(
+        lambda: {session.id: session},
+        lambda: {session.id: 0.0},
+        HibernateSettings(after=60),
+        cgroups=Cgroups(tmp_path),
+        machine=lambda: WELL,
+        clock=lambda: now[0],
+    )
+    assert await hibernator.look() == []
+    now[0] += 30
+    assert await hibernator.look() == [session.id]
+    assert hibernator.sight.usage == {session.id: Usage(0.9, MIB, 99 * MIB)}
+    assert hibernator.hibernated == {session.id}
     hibernator.close()
 
 

@@ -19,7 +19,7 @@ from binderlet.router.inprocess import InProcessRouter
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.keeper import Keeper
 from binderlet.sessions.order import SessionOrder
-from binderlet.sessions.policy import IDLE, TOO_OLD, Cull
+from binderlet.sessions.policy import IDLE, TOO_OLD, Cull, Outlook
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 from support.values import COMMIT, IMAGE, SPEC
@@ -250,6 +250,30 @@ async def test_what_runs_by_itself_keeps_a_session_only_so_long(house: House) ->
     house.busy = {session.id}
     assert [await house.look(seconds) for seconds in (0, 600, 600, 600, 599)] == [[]] * 5
     assert await house.look(600) == [Cull(session.id, IDLE)]
+
+
+async def test_the_outlook_of_a_session(house: House) -> None:
+    """Known before the first look, moved by use, by what runs in it as long as that may keep it, and by an operator."""
+    session = await house.start()
+    computing: set[str] = set()
+    keeper = house.keeper = Keeper(
+        house.sessions,
+        house.router,
+        CullSettings(idle=600, busy_max=1800),
+        computing=lambda: computing,
+        clock=house.clock,
+    )
+    assert keeper.outlook(session) == Outlook(house.now + 600, IDLE, 600)
+    await house.look(0)
+    house.now += 400
+    assert keeper.outlook(session).ends_at == 1600
+    computing.add(session.id)
+    assert keeper.outlook(session).ends_at == house.now + 600
+    assert await house.look(300) == []
+    house.now += 5000
+    assert keeper.outlook(session).ends_at == 1000 + 1800 + 600
+    until = await keeper.extend(session.id, 7200)
+    assert keeper.outlook(session).ends_at == until
 
 
 async def test_an_operator_can_extend_a_session(house: House) -> None:

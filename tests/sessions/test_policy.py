@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from binderlet.config.schema import CullOverride, CullSettings
 from binderlet.model import Session, SessionState
-from binderlet.sessions.policy import IDLE, TOO_OLD, Cull, Times, decide, times_of
+from binderlet.sessions.policy import IDLE, TOO_OLD, Cull, Outlook, Times, decide, outlook, times_of
 from support.values import SESSION
 
 SETTINGS = CullSettings(idle=600, max_age=21600)
@@ -86,3 +86,28 @@ def test_an_extension_keeps_a_session() -> None:
     """Until its time, whatever its age and idleness."""
     assert decide([OLD], {"old": 0}, NOW, SETTINGS, {"old": NOW + 1}) == []
     assert decide([OLD], {"old": 0}, NOW, SETTINGS, {"old": NOW, "other": NOW + 9}) == [Cull("old", TOO_OLD)]
+
+
+@pytest.mark.parametrize(
+    ("session", "active", "extended", "expected"),
+    [
+        (YOUNG, NOW - 100, 0, Outlook(NOW + 500, IDLE, 600)),
+        (OLD, NOW, 0, Outlook(NOW, TOO_OLD, 21600)),
+        (replace(YOUNG, created_at=NOW - 21300), NOW, 0, Outlook(NOW + 300, TOO_OLD, 21600)),
+        (YOUNG, NOW - 100, NOW + 5000, Outlook(NOW + 5000, IDLE, 600)),
+        (OLD, NOW - 100, NOW + 5000, Outlook(NOW + 5000, TOO_OLD, 21600)),
+    ],
+)
+def test_when_a_session_will_end(session: Session, active: float, extended: float, expected: Outlook) -> None:
+    """By idleness or age, whichever is first, and not before an operator's time."""
+    assert outlook(session, active, SETTINGS, extended) == expected
+
+
+@given(st.floats(0, 30000), st.floats(0, 30000), st.floats(0, 40000))
+def test_the_outlook_is_what_will_be_done(age: float, idle: float, extended: float) -> None:
+    """Just before that time nothing ends the session; from it on it ends, for the reason that was told."""
+    session, until = replace(YOUNG, created_at=NOW - age), {"young": NOW - 10000 + extended}
+    active = {"young": NOW - min(age, idle)}
+    seen = outlook(session, active["young"], SETTINGS, until["young"])
+    assert decide([session], active, seen.ends_at - 0.01, SETTINGS, until) == []
+    assert decide([session], active, seen.ends_at + 0.01, SETTINGS, until) == [Cull("young", seen.reason)]

@@ -24,7 +24,7 @@ from binderlet.sessions.book import Sessions
 from binderlet.sessions.order import SessionOrder
 from binderlet.sessions.pool import Pool
 from binderlet.sessions.probe import Probe
-from binderlet.sessions.standby import Crowd, Machine
+from binderlet.sessions.standby import STALE, Crowd, Machine
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 from support.values import COMMIT, IMAGE, SPEC
@@ -47,6 +47,7 @@ class Barracks:
         self.now = 1000.0
         self.facts: list[Fact] = []
         self.prepared: list[RepoSpec] = []
+        self.image_id = IMAGE.id
         self.settings = Settings(
             standby=StandbySettings(every=0, per_image=3, half_life=3600, cover=3600, share=1.0),
             session=SessionSettings(start_timeout=5),
@@ -64,6 +65,7 @@ class Barracks:
             state=self.folder,
             crowd=lambda: self.crowd,
             prepare=self.prepare,
+            image_id=self.find_image,
             machine=lambda: ROOMY,
             clock=lambda: self.now,
         )
@@ -82,6 +84,10 @@ class Barracks:
         """Find the image of a reservation."""
         self.prepared.append(spec)
         return replace(ORDER, spec=spec, host=host)
+
+    async def find_image(self, _name: str) -> str:
+        """Give what the image's name leads to."""
+        return self.image_id
 
     async def fill(self, count: int) -> None:
         """Look until so many are ready, and no more."""
@@ -172,6 +178,29 @@ async def test_a_launch_that_wants_anything_else_starts_its_own(barracks: Barrac
     session = await barracks.sessions.start(replace(ORDER, **other))
     assert session.standby == ""
     assert len(barracks.pool.waiting()) == 1
+
+
+async def test_standbys_of_an_image_that_was_made_again_are_replaced(barracks: Barracks) -> None:
+    """Without any launch: as soon as its name leads to another image, as after a build on a new base."""
+    barracks.demand(1)
+    await barracks.fill(1)
+    (old,) = barracks.pool.waiting()
+    barracks.image_id = "sha256:2"
+    assert (await barracks.pool.look()).end == {old: STALE}
+    await barracks.fill(1)
+    session = await barracks.sessions.start(replace(ORDER, image_id="sha256:2"))
+    assert session.id not in {old, ""}
+    assert session.standby
+
+
+async def test_without_its_image_a_standby_is_of_no_use(barracks: Barracks) -> None:
+    """The next launch builds another one."""
+    barracks.demand(1)
+    await barracks.fill(1)
+    (old,) = barracks.pool.waiting()
+    barracks.image_id = ""
+    assert (await barracks.pool.look()).end == {old: STALE}
+    assert (await barracks.pool.look()).wanted == {}
 
 
 async def test_a_standby_that_does_not_answer_is_never_handed_out(barracks: Barracks) -> None:

@@ -15,6 +15,7 @@ from binderlet.events.bus import Story
 from binderlet.launch.request import LaunchRequest
 from binderlet.model import RepoSpec, ServiceStatus, Session, Traffic
 from binderlet.providers.base import Provider
+from binderlet.sessions.ending import SessionEnd
 from binderlet.sessions.standby import Reservation
 
 
@@ -203,6 +204,11 @@ def no_builds() -> Sequence[BuildView]:
     return ()
 
 
+def no_session_end(_session_id: str) -> SessionEnd | None:
+    """Know of no session's end, for services that have no sessions."""
+    return None
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything behind the URLs. Every callable answers from memory and at once."""
@@ -219,6 +225,8 @@ class Services:
     build_log: Callable[[str], Path | None]
     """The file of a build's log, by the build's id."""
     builds: Callable[[], Sequence[BuildView]] = no_builds
+    session_end: Callable[[str], SessionEnd | None] = no_session_end
+    """When a session ends, or why it did, by its id."""
     desk: Desk | None = None
     """None where nothing can be reserved."""
     challenges: Path | None = None

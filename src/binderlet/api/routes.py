@@ -22,6 +22,7 @@ from binderlet.api.metrics import Metrics
 from binderlet.api.ports import Services
 from binderlet.api.repoproviders import RepoProviders
 from binderlet.api.reservations import Reservations
+from binderlet.api.session_end import SessionEnds
 from binderlet.api.site import Site
 from binderlet.api.sse import Streams
 from binderlet.api.tokens import BuildTokens
@@ -53,6 +54,7 @@ def create_app(services: Services) -> Starlette:
         Route("/api/status", health.status),
         *([Route("/api/federation/images", Wishes(services).images)] if services.membership else ()),
         Route("/api/builds/{build_id}/log", BuildLogs(services).answer),
+        Route("/api/sessions/{session_id}/end", SessionEnds(services).answer),
         Route("/_config", providers.legacy),
         # for people
         Route("/", site.home),

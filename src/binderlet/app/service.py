@@ -36,7 +36,8 @@ from binderlet.launch.vitals import Vitals
 from binderlet.pages.views import Pages
 from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
-from binderlet.sessions.capacity import capacity, startable
+from binderlet.sessions.capacity import capacity, planned, startable
+from binderlet.sessions.ending import Endings
 from binderlet.sessions.hibernator import Hibernator, Sight
 from binderlet.sessions.keeper import Keeper
 from binderlet.sessions.pool import Pool
@@ -130,6 +131,7 @@ class Service:
             state=self.state,
             crowd=self._crowd,
             prepare=lambda spec, host: prepare(self.book, spec, host or self.url),
+            image_id=self._image_id,
             environment=environment,
         )
         self.sessions = Sessions(
@@ -154,6 +156,8 @@ class Service:
             state=self.state / "activity.json",
             computing=lambda: self.hibernator.computing,
         )
+        self.endings = Endings(self.sessions.running, self.keeper.outlook, warning=settings.cull.warning)
+        self.bus.listen(self.endings.tell)
 
     def _make_launches(self, hardware: Hardware) -> None:
         settings = self.settings
@@ -168,7 +172,7 @@ class Service:
         )
         self.places = Places(
             Admission(
-                places=settings.limits.sessions or capacity(hardware, settings.session.memory).sessions,
+                places=settings.limits.sessions or capacity(hardware, planned(settings.session.memory)).sessions,
                 per_repository=settings.limits.per_repository,
                 queue=settings.limits.queue,
             )
@@ -254,6 +258,7 @@ class Service:
             build_log=self.builds.log_path,
             builds=self.view.builds,
             membership=self.membership,
+            session_end=self.endings.of,
             desk=Desk(self.standbys, self.providers, self.settings.server.public_url, places=self.places.limit),
             challenges=webroot_of(self.state) if self.https else None,
             builder_info=self._machinery.builder.info,
@@ -279,6 +284,10 @@ class Service:
         # Where sessions run on other machines, the cluster's scheduler knows what fits.
         machine = None if self.settings.engine.kind == "kubernetes" else sight.machine
         self.places.allow(None if machine is None else startable(machine, self.settings.session.memory))
+
+    async def _image_id(self, name: str) -> str:
+        found = await self._machinery.images.find(name)
+        return found.id if found else ""
 
     def _crowd(self) -> Crowd:
         places = self.places

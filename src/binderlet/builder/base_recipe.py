@@ -78,6 +78,8 @@ RESOURCES = (
     "etc/profile.d/binderlet.sh",
     "etc/jupyter/jupyter_server_config.json",
     "etc/jupyter/labconfig/default_setting_overrides.json",
+    "share/jupyter/labextensions/binderlet-session-end/package.json",
+    "share/jupyter/labextensions/binderlet-session-end/static/remoteEntry.js",
 )
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 

@@ -156,13 +156,28 @@ def reclaim_v1(folder: Path) -> None:
 
 
 def reclaim_v2(folder: Path) -> None:
-    """Ask for more than there is; the kernel says EAGAIN when it found less, which is ordinary."""
+    """Ask for all that there is; the kernel says EAGAIN when it found less, which is ordinary."""
     amount = _number(folder / "memory.current") or EVERYTHING
     try:
         _write(folder / "memory.reclaim", str(amount))
+    except FileNotFoundError:
+        squeeze(folder)
     except OSError as error:
         if error.errno not in {errno.EAGAIN, errno.EBUSY, errno.EINTR}:
             raise
+
+
+def squeeze(folder: Path) -> None:
+    """Reclaim on kernels before 5.19, which have no file for it: they also do when the limit is set below the use.
+
+    The limit is the one that slows and never kills, and is put back at once.
+    """
+    before = _text(folder / "memory.high").strip()
+    try:
+        with contextlib.suppress(InterruptedError):  # a signal ends the kernel's work early, which is ordinary
+            _write(folder / "memory.high", "0")
+    finally:
+        _write(folder / "memory.high", before)
 
 
 def fields(text: str) -> Mapping[str, int]:

@@ -107,6 +107,11 @@ class CullSettings(Section):
     busy_max: Duration = Field(
         3600.0, ge=0, description="How long a cell or program that still runs keeps a session that nobody uses."
     )
+    warning: Duration = Field(
+        300.0,
+        ge=0,
+        description="How long before its end a session's open page says so, at most a quarter of its time. 0: never.",
+    )
     overrides: list[CullOverride] = Field(
         [],
         description="Other times for some repositories; the first that matches counts: "

@@ -186,6 +186,8 @@ def _disks(sys: Path) -> Iterator[Disk]:
     for part in psutil.disk_partitions(all=False):
         if part.device in seen or part.fstype in NOT_DISKS | NO_SWAP_FILES or "ro" in part.opts.split(","):
             continue
+        if not Path(part.mountpoint).is_dir():
+            continue  # inside a container, single files are mounted from the host's disk
         seen.add(part.device)
         name = Path(os.path.realpath(part.device)).name
         yield Disk(

@@ -40,8 +40,8 @@ NPROC = {"Name": "nproc", "Soft": 32768, "Hard": 32768}
 LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}
 """The only driver that Docker and Podman share; ``local`` and ``none`` start no faster."""
 
-OOM_SCORE = 900
-"""When the whole machine runs out of memory, sessions go before what serves them."""
+OOM_SCORE = 1000
+"""When the whole machine runs out of memory, sessions go before what serves them, and before builds."""
 
 OUT_OF_MEMORY = "it ran out of memory"
 
@@ -244,7 +244,8 @@ def session_from_list(container: Json) -> Session | None:
 
 def why_ended(exit_code: int | None, *, out_of_memory: bool = False) -> str:
     """Say for people why a session ended."""
-    if out_of_memory:
+    # Engines also note it where the kernel killed a program of the session, such as a kernel, and the session went on.
+    if out_of_memory and exit_code != 0:
         return OUT_OF_MEMORY
     if exit_code is None:
         return "it ended"

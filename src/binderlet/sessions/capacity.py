@@ -48,36 +48,52 @@ class Capacity:
         return f"{self.sessions} sessions, limited by {self.limited_by}"
 
 
-def capacity(hardware: Hardware, session_memory: int) -> Capacity:
-    """Give what fits, where sessions may take ``session_memory`` each; at least one."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What sessions take, in bytes each, and how many of them are used at a time."""
+
+    used: float
+    """In memory, while somebody uses it."""
+    quiet: float
+    """In memory, once it is hibernated."""
+    swapped: float
+    """In swap, once it is hibernated."""
+    awake: float = AWAKE
+    """Share that is not hibernated."""
+    shrinks: float = ZRAM_RATIO
+    """How much smaller it becomes in zram."""
+
+
+def planned(session_memory: int) -> Load:
+    """Give what sessions that may take ``session_memory`` each are planned with."""
+    used = used_size(session_memory)
+    return Load(used, min(QUIET, used // 8), max(1, used // 2))
+
+
+def capacity(hardware: Hardware, load: Load) -> Capacity:
+    """Give how many such sessions fit; at least one."""
     usable = hardware.memory - min(SERVICE, hardware.memory // 8)
-    needed = [memory_needed(count, hardware, session_memory) for count in range(MOST)]
+    needed = [memory_needed(count, hardware, load) for count in range(MOST)]
     fit = bisect_right(needed, usable) - 1
     quiet_by_cpu = int(hardware.cores * CPU_SHARE / QUIET_CPU)
     if fit > quiet_by_cpu:
         return Capacity(max(1, quiet_by_cpu), "cpu")
-    is_swap_full = fit * (1 - AWAKE) * swapped_size(session_memory) >= hardware.zram + hardware.disk_swap
+    is_swap_full = fit * (1 - load.awake) * load.swapped >= hardware.zram + hardware.disk_swap
     return Capacity(max(1, fit), "swap" if is_swap_full else "memory")
 
 
-def memory_needed(count: int, hardware: Hardware, session_memory: int) -> float:
+def memory_needed(count: int, hardware: Hardware, load: Load) -> float:
     """Give the bytes of memory that so many sessions take; zram is filled first, then disk, then memory again."""
-    used, swapped = used_size(session_memory), swapped_size(session_memory)
-    quiet = count * (1 - AWAKE)
-    in_zram = min(quiet, hardware.zram / swapped)
-    on_disk = min(quiet - in_zram, hardware.disk_swap / swapped)
-    compressed = in_zram * swapped / ZRAM_RATIO
-    return (count - in_zram - on_disk) * used + (in_zram + on_disk) * min(QUIET, used // 8) + compressed
+    quiet = count * (1 - load.awake)
+    in_zram = min(quiet, hardware.zram / load.swapped)
+    on_disk = min(quiet - in_zram, hardware.disk_swap / load.swapped)
+    compressed = in_zram * load.swapped / load.shrinks
+    return (count - in_zram - on_disk) * load.used + (in_zram + on_disk) * load.quiet + compressed
 
 
 def used_size(session_memory: int) -> int:
-    """Give what a session in use takes, in bytes."""
+    """Give what a session in use is planned with, in bytes."""
     return max(1, session_memory // USED_SHARE)
-
-
-def swapped_size(session_memory: int) -> int:
-    """Give what a hibernated session has in swap, in bytes."""
-    return max(1, session_memory // USED_SHARE // 2)
 
 
 def startable(machine: Machine, session_memory: int) -> int:

@@ -71,6 +71,17 @@ class Demands:
                 del self._prepared[reservation_id]
                 self.fail(reservation_id, problem)
 
+    def renew(self, key: str, image_id: str) -> None:
+        """Plan with an image that was made again under its name: whoever launches next will have that one."""
+        for popular in self._popular.values():
+            if popular.key == key:
+                popular.order = replace(popular.order, image_id=image_id)
+                popular.key = self._key_of(popular.order)
+        for reservation_id, (order, prepared) in self._prepared.items():
+            if prepared == key:
+                fresh = replace(order, image_id=image_id)
+                self._prepared[reservation_id] = (fresh, self._key_of(fresh))
+
     def current(self, now: float) -> tuple[list[Demand], dict[str, SessionOrder]]:
         """Give what is wanted, and the order behind each key; forgets what nobody asked for in a long time."""
         self._reservations = {key: one for key, one in self._reservations.items() if now < one.ends}

@@ -3,8 +3,8 @@
 Rule 1: a session is quiet once nobody used it for ``hibernate.after`` and it used no CPU time at the last looks.
 Rule 2: what grows back soon after it was pushed out is left alone for twice as long each time.
 Rule 3: nothing is pushed out while memory or disk are what everybody waits for, or while swap is nearly full.
-Rule 4: the quietest and largest come first, and the work may take a quarter of a core; a machine that runs short of
-memory waits less long and may take a whole one.
+Rule 4: the quietest and largest come first, and the work may take a quarter of the cores, a whole one at most; a
+machine that runs short of memory waits less long and may take a whole one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ SWAP_RESERVE = 0.05
 SHORT = 0.25
 """Share of memory; with less available the machine is short of it."""
 HURRY = 4.0
-SHARE, SHARE_SHORT = 0.25, 1.0
-"""How much of a core the work may take."""
+SHARE, MOST = 0.25, 1.0
+"""Share of the cores that the work may take, and of one core at most."""
 LONGEST_CREDIT = 10.0
 """Seconds of work that may be saved up."""
 FIRST_SPEED = 150.0 * MIB
@@ -77,6 +77,7 @@ class Hibernation:
 
     after: float
     """Seconds of quiet."""
+    cores: int = 1
     paused_because: str = ""
     _minds: dict[str, _Mind] = field(default_factory=dict)
     _credit: float = 0.0
@@ -89,7 +90,7 @@ class Hibernation:
         looks = list(looks)
         self._minds = {look.session_id: self._update(look, now) for look in looks}
         short = machine.available < SHORT * machine.memory
-        self._earn(now, SHARE_SHORT if short else SHARE)
+        self._earn(now, MOST if short else min(MOST, SHARE * self.cores))
         self.paused_because = self._why_not(machine, now)
         if self.paused_because:
             return []

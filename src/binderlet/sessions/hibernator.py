@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,7 @@ class Hibernator:
         self._cgroups = cgroups or Cgroups()
         self._read_machine = machine
         self._clock = clock
-        self._policy = Hibernation(settings.after)
+        self._policy = Hibernation(settings.after, cores=os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="hibernate")
         self._unusable = ""
         self.sight = Sight({})

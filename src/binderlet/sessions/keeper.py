@@ -17,7 +17,7 @@ from binderlet.model import Session, Traffic
 from binderlet.router.base import Router
 from binderlet.sessions.activity import Activity
 from binderlet.sessions.book import Sessions
-from binderlet.sessions.policy import IDLE, Cull, decide, times_of
+from binderlet.sessions.policy import IDLE, Cull, Outlook, decide, outlook, times_of
 from binderlet.sessions.reconcile import Reconciled
 
 log = structlog.get_logger(__name__)
@@ -103,6 +103,16 @@ class Keeper:
         if self._state is not None:
             await asyncio.to_thread(_save, self._state, activity.as_json())
         return until
+
+    def outlook(self, session: Session) -> Outlook:
+        """Give when a session ends if nobody uses it, from memory: as of the last look, or as if used now before it."""
+        now, activity = self._clock(), self._activity or Activity.empty(self._clock())
+        active = activity.last_active.get(session.id, now)
+        if session.id in self._computing():
+            # What runs in it keeps it, but only so long.
+            used = activity.busy_since.get(session.id, active)
+            active = max(active, min(now, used + self._settings.busy_max))
+        return outlook(session, active, self._settings, activity.extended.get(session.id, 0.0))
 
     async def _known(self) -> Activity:
         async with self._loading:

@@ -52,6 +52,25 @@ def decide(
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """When one session ends if nobody uses it."""
+
+    ends_at: float
+    """Seconds since the epoch."""
+    reason: str
+    lasts: float
+    """How long a session may go on in that respect, in seconds."""
+
+
+def outlook(session: Session, last_active: float, settings: CullSettings, extended: float = 0.0) -> Outlook:
+    """Give when ``decide`` will end a session that was used at ``last_active`` and is not used again."""
+    times = times_of(session, settings)
+    too_old = session.created_at + times.max_age
+    ends_at = max(min(too_old, last_active + times.idle), extended)
+    return Outlook(ends_at, TOO_OLD, times.max_age) if ends_at >= too_old else Outlook(ends_at, IDLE, times.idle)
+
+
+@dataclass(frozen=True, slots=True)
 class Times:
     """When a session ends, in seconds."""
 

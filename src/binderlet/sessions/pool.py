@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,8 @@ LOOK_EVERY = 2.0
 """Seconds between looks at what is wanted."""
 ANSWER_WITHIN = 1.5
 """Seconds that a standby may take to answer before its adoption: a new session takes about as long to start."""
+ImageId = Callable[[str], Awaitable[str]]
+"""Gives the engine's content id of an image by name, from memory; empty where there is no such image."""
 PATIENCE = 0.5
 """Seconds after which no other standby is tried."""
 
@@ -59,7 +61,8 @@ class _Standby:
 class Pool:
     """Starts standbys and hands them out. ``engine`` is what everything else uses instead of the engine given.
 
-    ``crowd`` tells what real launches take; ``prepare`` gets a reservation's image ready.
+    ``crowd`` tells what real launches take; ``prepare`` gets a reservation's image ready; ``image_id`` gives what an
+    image's name leads to now, empty where it is gone.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class Pool:
         state: Path,
         crowd: Callable[[], Crowd],
         prepare: Prepare,
+        image_id: ImageId | None = None,
         environment: Mapping[str, str] | None = None,
         machine: Callable[[], Machine] = read_machine,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = VisitorsEngine(engine, self)
+        self._image_id = image_id
         self._engine = engine
         self._settings = settings
         self._tasks = tasks
@@ -273,6 +278,7 @@ class Pool:
             EngineUnavailable: the engine does not answer.
         """
         now, settings = self._clock(), self._settings.standby
+        await self._follow_images(now)
         demands, orders = self._demands.current(now)
         machine = await asyncio.to_thread(self._machine)
         made = plan(demands, self._spares(), self._crowd(), machine, settings, now=now, last_start=self._last_start)
@@ -282,6 +288,16 @@ class Pool:
         await self._end_all(made.end)
         await self.reservations.look(now)
         return made
+
+    async def _follow_images(self, now: float) -> None:
+        """Plan for the images that are here now: one that was made again is another one."""
+        _, orders = self._demands.current(now)
+        for key, order in orders.items():
+            found = order.image_id if self._image_id is None else await self._image_id(order.image)
+            if not found:
+                self._demands.forget(key, f"The image {order.image} is gone.")
+            elif found != order.image_id:
+                self._demands.renew(key, found)
 
     def _spares(self) -> list[Spare]:
         return [Spare(one.id, one.key, one.created_at, one.ready) for one in self._standbys.values()]
