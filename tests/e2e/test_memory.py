@@ -14,7 +14,6 @@ import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from binderlet.builder.group import OOM_SCORE as BUILDS_SCORE
 from binderlet.deploy.swap import SwapPlan
 from binderlet.deploy.swap_setup import SwapError, SwapSetup, disks
 from support.engines import EngineApi, docker_socket
@@ -28,6 +27,8 @@ pytestmark = [
 ]
 
 HELLO = {"README.md": "Hello"}
+BUILDS_SCORE = 900
+"""What the steps of builds have at most."""
 GREEDY = """\
 import pathlib, threading, time
 def eat():

@@ -87,7 +87,7 @@ def create_body(host: dict[str, Any]) -> dict[str, Any]:
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
             "Init": True,
-            "OomScoreAdj": 900,
+            "OomScoreAdj": 1000,
             "Ulimits": [
                 {"Name": "nofile", "Soft": 4096, "Hard": 16384},
                 {"Name": "core", "Soft": 0, "Hard": 0},
