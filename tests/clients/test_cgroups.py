@@ -57,6 +57,14 @@ def test_containers_are_found_and_read_wherever_they_are(tree: Callable[[Path], 
     assert groups.read([A]) == {A: Usage(2.5, 1000, 300)}
 
 
+def test_the_search_has_an_end(tmp_path: Path) -> None:
+    """Deeper than engines nest their groups nobody looks."""
+    folder = put(tmp_path.joinpath(*"abcdefghijkl"))
+    put(folder / A, memory__current="1\n")
+    put(tmp_path, cgroup__controllers="memory\n")
+    assert Cgroups(tmp_path).read([A]) == {}
+
+
 @TREES
 def test_what_is_gone_or_odd_is_left_out(tree: Callable[[Path], Path], tmp_path: Path) -> None:
     """A container that ended between two looks, that never was, or whose files say nothing."""
@@ -114,6 +122,7 @@ def test_a_kernel_without_reclaim(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(CgroupsUnusable, match="this kernel cannot"):
         groups.reclaim(A)
+    groups.read([A])
     shutil.rmtree(tmp_path / "system.slice" / f"docker-{A}.scope")
     groups.reclaim(A)
 
