@@ -14,7 +14,7 @@ from support.asgi import ask
 from support.services import Stage
 
 ENDS = {
-    "mine": SessionEnd("age", "/v2/gh/o/r/HEAD", 120.0, warn=True, ask_again=15.0),
+    "mine": SessionEnd("age", "/v2/gh/o/r/HEAD", 120.0, warn=True, ask_again=15.0, seen=4.0),
     "past": SessionEnd("it ran out of memory", "/v2/gh/o/r/HEAD"),
 }
 
@@ -36,6 +36,7 @@ async def test_before_and_after_the_end(app: Starlette) -> None:
         "ends_in": 120.0,
         "warn": True,
         "ask_again": 15.0,
+        "seen": 4.0,
     }
     past = (await ask(app, "/api/sessions/past/end")).json()
     assert (past["ended"], past["because"], past["ends_in"]) == (True, "it ran out of memory", None)

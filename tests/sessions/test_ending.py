@@ -23,7 +23,9 @@ class Play:
     def __init__(self, warning: float = 300.0) -> None:
         self.running: dict[str, Session] = {SESSION.id: SESSION}
         self.seen = Outlook(NOW + 600, IDLE, 600)
-        self.endings = Endings(lambda: self.running, lambda _: self.seen, warning=warning, clock=lambda: NOW)
+        self.endings = Endings(
+            lambda: self.running, lambda _: self.seen, lambda: NOW - 3, warning=warning, clock=lambda: NOW
+        )
 
     def end(self, session: Session, reason: str) -> SessionEnd | None:
         """End a session and give what is told of it."""
@@ -49,7 +51,7 @@ def test_a_session_that_runs(warning: float, seen: Outlook, expected: tuple[str,
     play = Play(warning)
     play.seen = seen
     because, ends_in, warn, again = expected
-    assert play.endings.of(SESSION.id) == SessionEnd(because, LAUNCH, ends_in, warn, again)
+    assert play.endings.of(SESSION.id) == SessionEnd(because, LAUNCH, ends_in, warn, again, 3)
 
 
 @pytest.mark.parametrize(

@@ -264,8 +264,10 @@ async def test_the_outlook_of_a_session(house: House) -> None:
         clock=house.clock,
     )
     assert keeper.outlook(session) == Outlook(house.now + 600, IDLE, 600)
+    assert keeper.looked_at == house.now
     await house.look(0)
     house.now += 400
+    assert keeper.looked_at == house.now - 400
     assert keeper.outlook(session).ends_at == 1600
     computing.add(session.id)
     assert keeper.outlook(session).ends_at == house.now + 600

@@ -156,7 +156,12 @@ class Service:
             state=self.state / "activity.json",
             computing=lambda: self.hibernator.computing,
         )
-        self.endings = Endings(self.sessions.running, self.keeper.outlook, warning=settings.cull.warning)
+        self.endings = Endings(
+            self.sessions.running,
+            self.keeper.outlook,
+            lambda: self.keeper.looked_at,
+            warning=settings.cull.warning,
+        )
         self.bus.listen(self.endings.tell)
 
     def _make_launches(self, hardware: Hardware) -> None:

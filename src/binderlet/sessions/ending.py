@@ -41,6 +41,8 @@ class SessionEnd:
     """Whether that is so soon that its visitor should know."""
     ask_again: float = CALM
     """Seconds after which this may have changed."""
+    seen: float = 0.0
+    """Seconds since anybody looked at who uses what: a later use is not in this."""
 
 
 class Endings:
@@ -50,12 +52,14 @@ class Endings:
         self,
         running: Callable[[], Mapping[str, Session]],
         outlook: Callable[[Session], Outlook],
+        looked_at: Callable[[], float],
         *,
         warning: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._running = running
         self._outlook = outlook
+        self._looked_at = looked_at
         self._warning = warning
         self._clock = clock
         self._ended: OrderedDict[str, SessionEnd] = OrderedDict()
@@ -73,13 +77,19 @@ class Endings:
         session = self._running().get(session_id)
         if session is None:
             return self._ended.get(session_id)
-        seen = self._outlook(session)
-        ends_in = max(0.0, seen.ends_at - self._clock())
-        warning = min(self._warning, seen.lasts / SHARE)
+        now, expected = self._clock(), self._outlook(session)
+        ends_in = max(0.0, expected.ends_at - now)
+        warning = min(self._warning, expected.lasts / SHARE)
         warn = ends_in < warning
         wait = min(SOON, ends_in) if warn else min(CALM, ends_in - warning)
-        because = "age" if seen.reason == TOO_OLD else "idle"
-        return SessionEnd(because, launch_path(session), ends_in, warn, max(LEAST, wait))
+        return SessionEnd(
+            "age" if expected.reason == TOO_OLD else "idle",
+            launch_path(session),
+            ends_in,
+            warn,
+            max(LEAST, wait),
+            max(0.0, now - self._looked_at()),
+        )
 
 
 def launch_path(session: Session) -> str:

@@ -104,6 +104,11 @@ class Keeper:
             await asyncio.to_thread(_save, self._state, activity.as_json())
         return until
 
+    @property
+    def looked_at(self) -> float:
+        """When it last looked at who uses what, in seconds since the epoch; now before the first look."""
+        return self._activity.read_at if self._activity else self._clock()
+
     def outlook(self, session: Session) -> Outlook:
         """Give when a session ends if nobody uses it, from memory: as of the last look, or as if used now before it."""
         now, activity = self._clock(), self._activity or Activity.empty(self._clock())

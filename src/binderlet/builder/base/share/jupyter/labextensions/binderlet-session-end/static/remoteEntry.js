@@ -4,9 +4,10 @@
   "use strict";
   const NAME = "binderlet-session-end";
   const PRESENT = 30_000; // milliseconds between two signs of a person
-  const SEEN = 60_000; // milliseconds after which the service surely knows of a sign
   const FIRST = 2_000; // milliseconds: not while the page loads
+  const SOON = 3_000; // milliseconds between two questions at least
   const RETRY = 60; // seconds
+  const FAILED = [424, 502, 503, 504]; // what the service answers for a session that does not
   let shared = {};
 
   // What the page itself uses, out of all versions that it shares with extensions.
@@ -60,29 +61,46 @@
         say("ended", "error", `This session has ended: ${end.because}. Use File, Download for what you still see.`, [again]);
       } else if (end.warn && end.because === "age") {
         say("age", "warning", `This session ends at ${clock(end.ends_in)}, as none runs for longer. Download what you want to keep.`, []);
-      } else if (end.warn && Date.now() - used > SEEN) {
+      } else if (end.warn && used < Date.now() - 1000 * end.seen - 1000) {
         say("idle", "warning", `Nobody seems to use this session: it ends at ${clock(end.ends_in)}.`, [stay]);
       } else {
         unsay();
       }
     }
 
+    // The page fetches what draws its messages with the first of them, which is too late once the session has ended.
+    setTimeout(() => take("react-toastify").catch(() => {}), FIRST);
+
+    let timer;
+    let asked = Date.now();
     async function ask() {
+      clearTimeout(timer);
+      asked = Date.now();
       let wait = RETRY;
       try {
         const answer = await fetch(`${place[1]}/api/sessions/${place[2]}/end`, { cache: "no-store" });
         if (answer.ok) {
           const end = await answer.json();
           tell(end);
-          if (end.ended) return;
+          if (end.ended) return requests.disconnect();
           wait = end.ask_again;
         }
       } catch (error) {
         console.debug(`${NAME}: the service does not answer; sessions go on without it`, error);
       }
-      setTimeout(ask, 1000 * wait);
+      clearTimeout(timer);
+      timer = setTimeout(ask, 1000 * wait);
     }
-    setTimeout(ask, FIRST);
+    timer = setTimeout(ask, FIRST);
+
+    // The page's own requests fail first when the session has ended.
+    function failed(request) {
+      return FAILED.includes(request.responseStatus) && request.name.startsWith(serverSettings.baseUrl);
+    }
+    const requests = new PerformanceObserver((seen) => {
+      if (Date.now() - asked > SOON && seen.getEntries().some(failed)) ask();
+    });
+    requests.observe({ type: "resource" });
   }
 
   // JupyterLab does not show itself before every extension's "activate" is done, so this one begins and returns.
