@@ -22,7 +22,7 @@ from binderlet.sessions import pool as module
 from binderlet.sessions.adoptions import Adoption
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.order import SessionOrder
-from binderlet.sessions.pool import Pool
+from binderlet.sessions.pool import IMAGES_EVERY, Pool
 from binderlet.sessions.probe import Probe
 from binderlet.sessions.standby import STALE, Crowd, Machine
 from binderlet.tasks import Tasks
@@ -47,7 +47,7 @@ class Barracks:
         self.now = 1000.0
         self.facts: list[Fact] = []
         self.prepared: list[RepoSpec] = []
-        self.image_id = IMAGE.id
+        self.image_id: str | None = IMAGE.id
         self.settings = Settings(
             standby=StandbySettings(every=0, per_image=3, half_life=3600, cover=3600, share=1.0),
             session=SessionSettings(start_timeout=5),
@@ -85,7 +85,7 @@ class Barracks:
         self.prepared.append(spec)
         return replace(ORDER, spec=spec, host=host)
 
-    async def find_image(self, _name: str) -> str:
+    async def find_image(self, _name: str) -> str | None:
         """Give what the image's name leads to."""
         return self.image_id
 
@@ -186,6 +186,8 @@ async def test_standbys_of_an_image_that_was_made_again_are_replaced(barracks: B
     await barracks.fill(1)
     (old,) = barracks.pool.waiting()
     barracks.image_id = "sha256:2"
+    assert (await barracks.pool.look()).end == {}, "not at every look"
+    barracks.now += IMAGES_EVERY
     assert (await barracks.pool.look()).end == {old: STALE}
     await barracks.fill(1)
     session = await barracks.sessions.start(replace(ORDER, image_id="sha256:2"))
@@ -198,7 +200,9 @@ async def test_without_its_image_a_standby_is_of_no_use(barracks: Barracks) -> N
     barracks.demand(1)
     await barracks.fill(1)
     (old,) = barracks.pool.waiting()
-    barracks.image_id = ""
+    barracks.image_id, barracks.now = "", barracks.now + IMAGES_EVERY
+    assert (await barracks.pool.look()).end == {}, "what is not known changes nothing"
+    barracks.image_id, barracks.now = None, barracks.now + IMAGES_EVERY
     assert (await barracks.pool.look()).end == {old: STALE}
     assert (await barracks.pool.look()).wanted == {}
 

@@ -290,9 +290,9 @@ class Service:
         machine = None if self.settings.engine.kind == "kubernetes" else sight.machine
         self.places.allow(None if machine is None else startable(machine, self.settings.session.memory))
 
-    async def _image_id(self, name: str) -> str:
+    async def _image_id(self, name: str) -> str | None:
         found = await self._machinery.images.find(name)
-        return found.id if found else ""
+        return found.id if found else None
 
     def _crowd(self) -> Crowd:
         places = self.places

@@ -39,8 +39,10 @@ LOOK_EVERY = 2.0
 """Seconds between looks at what is wanted."""
 ANSWER_WITHIN = 1.5
 """Seconds that a standby may take to answer before its adoption: a new session takes about as long to start."""
-ImageId = Callable[[str], Awaitable[str]]
-"""Gives the engine's content id of an image by name, from memory; empty where there is no such image."""
+ImageId = Callable[[str], Awaitable[str | None]]
+"""Gives what an image's name leads to now: its content id, empty where that is not known; None where it is gone."""
+IMAGES_EVERY = 30.0
+"""Seconds between looks at whether images were made again."""
 PATIENCE = 0.5
 """Seconds after which no other standby is tried."""
 
@@ -61,8 +63,7 @@ class _Standby:
 class Pool:
     """Starts standbys and hands them out. ``engine`` is what everything else uses instead of the engine given.
 
-    ``crowd`` tells what real launches take; ``prepare`` gets a reservation's image ready; ``image_id`` gives what an
-    image's name leads to now, empty where it is gone.
+    ``crowd`` tells what real launches take; ``prepare`` gets a reservation's image ready; ``image_id`` finds an image.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Pool:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = VisitorsEngine(engine, self)
-        self._image_id = image_id
+        self._image_id, self._images_at = image_id, -math.inf
         self._engine = engine
         self._settings = settings
         self._tasks = tasks
@@ -278,7 +279,9 @@ class Pool:
             EngineUnavailable: the engine does not answer.
         """
         now, settings = self._clock(), self._settings.standby
-        await self._follow_images(now)
+        if self._image_id is not None and now - self._images_at >= IMAGES_EVERY:
+            self._images_at = now
+            await self._follow_images(self._image_id, now)
         demands, orders = self._demands.current(now)
         machine = await asyncio.to_thread(self._machine)
         made = plan(demands, self._spares(), self._crowd(), machine, settings, now=now, last_start=self._last_start)
@@ -289,14 +292,13 @@ class Pool:
         await self.reservations.look(now)
         return made
 
-    async def _follow_images(self, now: float) -> None:
+    async def _follow_images(self, find: ImageId, now: float) -> None:
         """Plan for the images that are here now: one that was made again is another one."""
-        _, orders = self._demands.current(now)
-        for key, order in orders.items():
-            found = order.image_id if self._image_id is None else await self._image_id(order.image)
-            if not found:
+        for key, order in self._demands.current(now)[1].items():
+            found = await find(order.image)
+            if found is None:
                 self._demands.forget(key, f"The image {order.image} is gone.")
-            elif found != order.image_id:
+            elif found and found != order.image_id:
                 self._demands.renew(key, found)
 
     def _spares(self) -> list[Spare]:
