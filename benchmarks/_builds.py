@@ -22,7 +22,8 @@ from binderlet.builder.toolchain import Toolchain, choose_toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.config.schema import BuilderSettings, EngineSettings
 from binderlet.events.buildlog import BuildLog
-from support.tiny_base import CliStore, docker
+from binderlet.images.local import LocalImages
+from support.tiny_base import docker
 from support.values import COMMIT
 from support.workshop import NETWORK
 
@@ -58,6 +59,7 @@ class Bench:
     tools: Toolchain
     base: BaseImage
     bases: BaseImages
+    store: LocalImages
     folder: Path
     images: list[str] = field(default_factory=list)
 
@@ -65,9 +67,8 @@ class Bench:
     async def builder(self, *, bytecode: bool = True) -> AsyncIterator[BuildKitBuilder]:
         """Give a builder whose package cache is empty."""
         settings = BuilderSettings(bytecode=bytecode)
-        store = CliStore(self.tools.program)
         state = self.folder / f"state-{uuid4().hex[:8]}"
-        made = BuildKitBuilder(settings, NETWORK, toolchain=self.tools, base=self.bases, images=store, state=state)
+        made = BuildKitBuilder(settings, NETWORK, toolchain=self.tools, base=self.bases, images=self.store, state=state)
         try:
             yield made
         finally:
@@ -133,7 +134,8 @@ async def bench() -> AsyncIterator[Bench]:
     try:
         tools = await choose_toolchain(socket=client.socket, engine_is_podman=client.is_podman)
         bases = BaseImages(client, BuilderSettings(), NETWORK, tools, folder / "base")
-        made = Bench(tools, await bases.ensure(BuildLog(folder / "base-log")), bases, folder)
+        base = await bases.ensure(BuildLog(folder / "base-log"))
+        made = Bench(tools, base, bases, LocalImages(client), folder)
         yield made
     finally:
         if made is not None:

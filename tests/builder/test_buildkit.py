@@ -354,11 +354,12 @@ def test_progress() -> None:
     assert buildkit._progress(Toolchain("podman", "podman", "4"), plan) == "raw"
 
 
-async def test_memory_and_proxies_reach_the_tool(workshop: Workshop) -> None:
+@pytest.mark.parametrize("settings", [BuilderSettings(), BuilderSettings(index_age=0)])
+async def test_memory_and_proxies_reach_the_tool(workshop: Workshop, settings: BuilderSettings) -> None:
     """Proxies are build arguments, which stay out of the image; indexes are in a file that only one step sees."""
     network = replace(NETWORK, http_proxy="http://proxy.test:3128", index_url="https://me:pw@index.test/simple")
     builder = buildkit.BuildKitBuilder(
-        BuilderSettings(),
+        settings,
         network,
         toolchain=workshop.tools,
         base=workshop.bases,
@@ -374,4 +375,5 @@ async def test_memory_and_proxies_reach_the_tool(workshop: Workshop) -> None:
     assert "http_proxy=http://proxy.test:3128" in command
     assert not any("pw" in word for word in command)
     assert context.variables["UV_DEFAULT_INDEX"] == "https://me:pw@index.test/simple"
+    assert ('url = "https://me:pw@index.test/simple"' in context.uv) is bool(settings.index_age)
     assert "http_proxy" not in context.variables

@@ -60,6 +60,12 @@ def test_what_cannot_be_compiled_is_left(tmp_path: Path) -> None:
     assert compile_cache(tmp_path, SITE, time.monotonic() + 60) == 0
 
 
+def test_tests_are_left_alone(tmp_path: Path) -> None:
+    """Packages' own tests are imported by nobody, and their bytecode would be in each image."""
+    wheel(tmp_path, "a", {"p/tests/test_x.py": "", "p/sub/test/y.py": "", "p/testing.py": ""})
+    assert compile_cache(tmp_path, SITE, time.monotonic() + 60) == 1
+
+
 def test_unfinished_wheels_and_the_deadline(tmp_path: Path) -> None:
     """What is being unpacked is no wheel yet, and nothing begins after the deadline."""
     wheel(tmp_path, ".tmp1", {"m.py": ""})

@@ -20,6 +20,7 @@ def test_write(tmp_path: Path) -> None:
         requirements={"binder/requirements.txt": "numpy # é\n"},
         variables={"PIP_INDEX_URL": "https://user:secret@index.test/simple"},
         ca_bundle=Path("/ca.pem"),
+        uv="[pip]\n",
     )
     context.write()
     context.write()
@@ -29,6 +30,8 @@ def test_write(tmp_path: Path) -> None:
     secret = context.secrets["binderlet-environment"]
     assert secret.read_text() == "export PIP_INDEX_URL=https://user:secret@index.test/simple\n"
     assert secret.stat().st_mode & 0o777 == 0o600
+    assert context.secrets["binderlet-uv"].read_text() == "[pip]\n"
+    assert context.secrets["binderlet-uv"].stat().st_mode & 0o777 == 0o600
     assert context.secrets["binderlet-ca"] == Path("/ca.pem")
 
 

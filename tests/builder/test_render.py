@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 from binderlet.builder import render
 from binderlet.builder.plan import Kind, Plan
@@ -14,6 +15,11 @@ MOUNTS = (
 START = "set -eu; if [ -s /run/binderlet/environment ]; then . /run/binderlet/environment; fi; "
 PYTHON = "/srv/conda/envs/notebook/bin/python"
 UV = f"uv pip install --python {PYTHON} --link-mode copy"
+UV_MOUNT = "--mount=type=secret,id=binderlet-uv,target=/run/binderlet/uv.toml,mode=0444"
+UV_SETTINGS = (
+    "if [ -s /run/binderlet/uv.toml ]; then export UV_CONFIG_FILE=/run/binderlet/uv.toml;"
+    " unset UV_DEFAULT_INDEX UV_INDEX; fi;"
+)
 PLAN = Plan(Kind.PYTHON, python="3.11", apt=("curl", "g++"), requirements_file="binder/requirements.txt")
 
 
@@ -29,12 +35,26 @@ def test_empty_environment() -> None:
     assert render.environment("base:1", Plan(Kind.PYTHON), "0123", wheels_only=True) == (
         "FROM base:1\n"
         "USER jovyan\n"
-        "WORKDIR /home/jovyan\n"
         'ENTRYPOINT ["/usr/local/bin/binderlet-entrypoint"]\n'
         'CMD ["jupyter", "notebook", "--ip", "0.0.0.0"]\n'
         "EXPOSE 8888\n"
         "LABEL binderlet.environment=0123 binderlet.image=environment\n"
     )
+
+
+def test_environment_on_another_base() -> None:
+    """A base of the operator's may start anywhere; sessions start in the repository."""
+    assert "WORKDIR /home/jovyan\n" in render.environment("b:1", Plan(Kind.PYTHON), "k", wheels_only=True, workdir=True)
+
+
+def test_uv_configuration() -> None:
+    """Indexes come in their order, the default one last, each with the age that its answers may have."""
+    body = tomllib.loads(render.uv_configuration("", ["https://a.test/s"], 60.0))
+    control = {"api": "max-age=60", "files": "max-age=60"}
+    assert body["index"] == [
+        {"url": "https://a.test/s", "cache-control": control},
+        {"url": "https://pypi.org/simple", "default": True, "cache-control": control},
+    ]
 
 
 def test_wheels_only_environment() -> None:
@@ -48,10 +68,10 @@ def test_wheels_only_environment() -> None:
     flags, script = step(lines[4])
     assert flags == (
         "--mount=type=cache,id=binderlet-uv-3.11,target=/var/cache/binderlet-uv,uid=1000,gid=1000"
-        f" --mount=type=bind,source=requirements,target=/tmp/requirements {MOUNTS}"
+        f" --mount=type=bind,source=requirements,target=/tmp/requirements {UV_MOUNT} {MOUNTS}"
     )
     assert script == (
-        f"{START}export HOME=/home/jovyan; cd /tmp/requirements;"
+        f"{START}export HOME=/home/jovyan; {UV_SETTINGS} cd /tmp/requirements;"
         f" {UV} --cache-dir /var/cache/binderlet-uv --no-build -r binder/requirements.txt"
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,8 @@ from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
 PLATFORM = f"linux/{platform.machine()}"
+OWN_INDEX = re.compile(r"(?m)^\s*(-i\b|--(extra-)?index-url|--no-index|--default-index|--index)")
+"""In a requirement file: an index of the repository's own."""
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
 
@@ -259,9 +262,10 @@ class BuildKitBuilder:
             stages=conda.stages,
             steps=conda.steps,
             lock=json.dumps(self._facts(work, base, key)),
+            workdir=bool(self._settings.base_image),
         )
         context = replace(
-            self._context(job, dockerfile),
+            self._with_uv(self._context(job, dockerfile), work.plan),
             requirements=work.plan.requirements,
             texts=conda.texts,
             links={**conda.links, render.LOCK_PROGRAM: lock.PROGRAM},
@@ -369,6 +373,16 @@ class BuildKitBuilder:
             variables={name: value for name, value in variables.items() if name.lower() not in PROXY_VARIABLES},
             ca_bundle=ca_bundle,
         )
+
+    def _with_uv(self, context: Context, plan: Plan) -> Context:
+        """Give uv its indexes by settings, which can say more of them than variables can.
+
+        Not where the repository names its own, which would count for less, nor on a base whose uv may be too old.
+        """
+        network, age = self._network, self._settings.index_age
+        if not age or self._settings.base_image or any(map(OWN_INDEX.search, plan.requirements.values())):
+            return context
+        return replace(context, uv=render.uv_configuration(network.index_url, network.extra_index_urls, age))
 
     def _labels(self, commit: Commit) -> dict[str, str]:
         return {

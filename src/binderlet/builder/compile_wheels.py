@@ -20,6 +20,8 @@ from pathlib import Path
 
 MARKERS = "binderlet-compiled"
 """Folder in the cache with one empty file per wheel that was looked at."""
+NEVER_IMPORTED = {"__pycache__", "test", "tests"}
+"""Folders that are left alone: half of pandas' modules are tests, and all would be copied into each image."""
 LARGEST = 2 * 1024**2
 """Bytes of a source file; larger ones are tables, and compiling them takes much memory."""
 
@@ -51,7 +53,7 @@ def compile_archive(archive: Path, site: str, staging: Path) -> int:
     """Compile one unpacked wheel; gives how many files."""
     compiled = 0
     for folder, folders, names in os.walk(archive):
-        folders[:] = [name for name in folders if name != "__pycache__"]
+        folders[:] = [name for name in folders if name not in NEVER_IMPORTED]
         sources = [Path(folder, name) for name in names if name.endswith(".py")]
         compiled += sum(compile_file(path, site, archive, staging) for path in sources)
     return compiled

@@ -26,6 +26,8 @@ class Context:
     """The same, from elsewhere on this machine: not copied where that can be avoided, and not changed."""
     variables: Mapping[str, str] = field(default_factory=dict)
     ca_bundle: Path | None = None
+    uv: str = ""
+    """uv's settings, which may hold an index's password; empty for its own."""
 
     @property
     def dockerfile_path(self) -> Path:
@@ -41,6 +43,8 @@ class Context:
     def secrets(self) -> dict[str, Path]:
         """What is mounted for single steps."""
         found = {render.ENVIRONMENT_SECRET: self.folder / "environment"}
+        if self.uv:
+            found[render.UV_SECRET] = self.folder / "uv.toml"
         if self.ca_bundle is not None:
             found[render.CA_SECRET] = self.ca_bundle
         return found
@@ -62,9 +66,9 @@ class Context:
         for name, source in self.links.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             _link(source, self.root / name)
-        secret = self.folder / "environment"
-        secret.touch(mode=0o600)
-        secret.write_text(render.exports(dict(self.variables)), encoding="utf-8")
+        for name, text in {"environment": render.exports(dict(self.variables)), "uv.toml": self.uv}.items():
+            (self.folder / name).touch(mode=0o600)
+            (self.folder / name).write_text(text, encoding="utf-8")
 
 
 def _link(source: Path, target: Path) -> None:

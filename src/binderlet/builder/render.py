@@ -18,10 +18,18 @@ from binderlet.builder.plan import Plan
 
 ENVIRONMENT_SECRET = "binderlet-environment"  # noqa: S105 - a name, not a secret
 CA_SECRET = "binderlet-ca"  # noqa: S105 - a name, not a secret
+UV_SECRET = "binderlet-uv"  # noqa: S105 - a name, not a secret
 SECRETS = "/run/binderlet"
 CA_BUNDLE = f"{SECRETS}/ca.pem"
 """Where a step finds the certificates."""
 SOURCE_ENVIRONMENT = f"if [ -s {SECRETS}/environment ]; then . {SECRETS}/environment; fi"
+UV_CONFIGURATION = f"{SECRETS}/uv.toml"
+"""Where an installation finds uv's own settings."""
+USE_UV_CONFIGURATION = (
+    f"if [ -s {UV_CONFIGURATION} ]; then export UV_CONFIG_FILE={UV_CONFIGURATION}; unset UV_DEFAULT_INDEX UV_INDEX; fi"
+)
+"""Variables would count for more."""
+PYPI = "https://pypi.org/simple"
 REQUIREMENTS = "requirements"
 """Folder in the environment's build context that holds the requirement files."""
 CACHE = "/var/cache/binderlet-uv"  # not below HOME: the mount point stays in the image, owned by root
@@ -33,6 +41,7 @@ NETWORK_MOUNTS = (
     f"--mount=type=secret,id={ENVIRONMENT_SECRET},target={SECRETS}/environment,mode=0444 "
     f"--mount=type=secret,id={CA_SECRET},target={CA_BUNDLE},mode=0444"
 )
+UV_MOUNT = f"--mount=type=secret,id={UV_SECRET},target={UV_CONFIGURATION},mode=0444"
 UV = f"uv pip install --python {PREFIX}/bin/python --link-mode copy"
 PIP = f"{PREFIX}/bin/python -m pip install --no-cache-dir --disable-pip-version-check"
 FIRST_CHOICE_FAILED = "uv could not install these packages; trying pip."
@@ -48,13 +57,15 @@ def environment(
     stages: Sequence[str] = (),
     steps: Sequence[str] = (),
     lock: str = "",
+    workdir: bool = False,
 ) -> str:
     """Write the Dockerfile of an environment; its context holds ``requirements/``.
 
     With ``wheels_only`` no code of any package runs, and only then is the package cache, which other builds
     share, mounted: a ``setup.py`` could put something else into it. ``stages`` come before all else; ``steps``, after
     the Debian packages, replace the base image's Python, which is strangers' code from then on: no cache either.
-    ``lock``, JSON, is what the lock says beside the packages.
+    ``lock``, JSON, is what the lock says beside the packages. With ``workdir`` the base is somebody else's, which may
+    start elsewhere than in the repository.
     """
     lines = [*stages, f"FROM {base}"]
     if plan.apt:
@@ -64,8 +75,8 @@ def environment(
         lines.append(_install(plan, lock, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
     elif lock and (plan.apt or steps):
         lines.append(run_step(f"true{_lock(lock)}", LOCK_MOUNT))
+    lines += [f"WORKDIR {REPO_DIR}"] if workdir else []
     lines += [
-        f"WORKDIR {REPO_DIR}",
         f"ENTRYPOINT {json.dumps([ENTRYPOINT])}",
         f"CMD {json.dumps(COMMAND)}",
         f"EXPOSE {PORT}",
@@ -112,6 +123,13 @@ def exports(variables: dict[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
 
 
+def uv_configuration(index: str, extra: Sequence[str], age: float) -> str:
+    """Write uv's settings: its indexes, in their order, and for how many seconds it need not ask one again."""
+    control = f'cache-control = {{ api = "max-age={age:.0f}", files = "max-age={age:.0f}" }}\n'
+    first = [f"[[index]]\nurl = {json.dumps(url)}\n{control}" for url in extra]
+    return "\n".join([*first, f"[[index]]\nurl = {json.dumps(index or PYPI)}\ndefault = true\n{control}"])
+
+
 def bytecode(base: str, python: str, program: str, seconds: int, nonce: str) -> str:
     """Write the Dockerfile that compiles new wheels in the cache; ``/compiled`` of its result says how many files.
 
@@ -142,8 +160,9 @@ def _cache(name: str) -> str:
 
 def _install(plan: Plan, lock: str, *, wheels_only: bool, cache_mounts: bool) -> str:
     file = shlex.join([*plan.installer_options, "-r", plan.requirements_file])
-    mounts = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS} {LOCK_MOUNT if lock else ''}".strip()
-    enter = f"cd /tmp/{REQUIREMENTS}"
+    mounts = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS} {UV_MOUNT}"
+    mounts += f" {LOCK_MOUNT}" if lock else ""
+    enter = f"{USE_UV_CONFIGURATION}; cd /tmp/{REQUIREMENTS}"
     if not wheels_only:
         # pip knows neither dates nor how to leave out what packages ask for and the lock has anyway.
         pip = "" if plan.installer_options else f" || {{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} {file}; }}"

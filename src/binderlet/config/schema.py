@@ -219,6 +219,12 @@ class BuilderSettings(Section):
     failure_memory: Duration = Field(
         60.0, ge=0, description="How long a failed build is answered from memory instead of tried again."
     )
+    index_age: Duration = Field(
+        600.0,
+        ge=0,
+        description="How old what builds know of the package index may be; PyPI itself says ten minutes, and this is "
+        "for indexes that say nothing. 0: what the index says.",
+    )
     bytecode: bool = Field(
         default=True,
         description="Compile new Python packages in the shared cache after builds, so that later images have their "
