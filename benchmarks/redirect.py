@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import tornado.web
+
 from benchmarks._figure import Figure, say
 from support.loopback import Request
 from support.members import FakeMember
@@ -54,8 +56,6 @@ class Members(FakeMember):
 
 def serve_tornado(port: int, location: str) -> None:
     """Serve the reference."""
-    import tornado.ioloop
-    import tornado.web
 
     class Handler(tornado.web.RequestHandler):
         def get(self) -> None:
