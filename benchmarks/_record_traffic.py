@@ -6,22 +6,20 @@ judges the traces in ``tests/sessions/traces`` by the rule.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import aiohttp
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks._crowd import Crowd, Kernel, crowd
+from benchmarks._crowd import Crowd, crowd
 from benchmarks._figure import say
 from binderlet.clients.cgroups import Cgroups
 
+PACE = 200 * 1024
+"""Bytes per second of a slow line."""
 EVERY = 5.0
 SECONDS = 41.0
 """A ping at least, whenever it comes."""
@@ -68,24 +66,22 @@ def cell(page: Page, code: str) -> None:
     page.keyboard.press("Shift+Enter")
 
 
-async def compute(made: Crowd, seconds: int) -> None:
-    """Make a large file, begin a cell that computes, and leave it alone, as a closed tab does."""
-    async with aiohttp.ClientSession() as client:
-        kernel = Kernel(client, made.events[0])
-        await kernel.start()
-        await kernel.execute("open('large.bin', 'wb').write(bytes(64 * 1024**2))")
-        loop = f"import threading, time\nend = time.time() + {seconds}\ndef work():\n  while time.time() < end: pass"
-        await kernel.execute(f"{loop}\nthreading.Thread(target=work).start()")
-        await kernel.close()
+def compute(page: Page, seconds: int) -> None:
+    """Make a large file, and begin a cell that computes for so long."""
+    cell(page, "open('large.bin', 'wb').write(bytes(64 * 1024**2))")
+    page.wait_for_timeout(3000)
+    cell(page, f"import time; end = time.time() + {seconds}\nwhile time.time() < end: pass")
+    page.wait_for_timeout(3000)
 
 
-def slow_download(made: Crowd, stop: threading.Event) -> None:
-    """Fetch a large file of the session at a modem's pace."""
+def slow_download(page: Page, made: Crowd) -> None:
+    """Fetch a large file of the session at a modem's pace, in a page that shows nothing else."""
     event = made.events[0]
-    url = f"{event['url']}files/large.bin?token={event['token']}"
-    with urllib.request.urlopen(url) as answer:
-        while answer.read(65536) and not stop.is_set():
-            time.sleep(0.5)
+    page.goto(f"{event['url']}api/status?token={event['token']}")
+    network = page.context.new_cdp_session(page)
+    pace = {"offline": False, "latency": 50, "downloadThroughput": PACE, "uploadThroughput": PACE}
+    network.send("Network.emulateNetworkConditions", pace)
+    page.evaluate(f"void fetch('{event['url']}files/large.bin').then((answer) => answer.arrayBuffer())")
 
 
 def main(folder: Path) -> None:
@@ -101,17 +97,14 @@ def main(folder: Path) -> None:
         record(made, "idle_tab", folder)
         cell(page, "x = 1")
         record(made, "typing", folder, lambda: page.keyboard.type("# words ", delay=100))
+        compute(page, 70)
         page.close()
-        asyncio.run(compute(made, 60))
         record(made, "cell_tab_closed", folder)
-        time.sleep(6)
+        time.sleep(30)
         record(made, "nobody", folder)
-        stop = threading.Event()
-        downloading = threading.Thread(target=slow_download, args=(made, stop))
-        downloading.start()
-        record(made, "download", folder)
-        stop.set()
-        downloading.join()
+        page = chromium.new_page()
+        slow_download(page, made)
+        record(made, "download", folder, lambda: page.wait_for_timeout(100))
         chromium.close()
 
 

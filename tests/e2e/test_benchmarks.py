@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"SESSIONS": "2", "ALONE": "1", "ZRAM_MB": "0", "SWAP_FILE_MB": "64"}
+SMALL = {"SESSIONS": "2", "ALONE": "2", "ZRAM_MB": "0", "SWAP_FILE_MB": "64"}
 
 
 def test_interrupted_density_leaves_nothing(tmp_path: Path) -> None:
