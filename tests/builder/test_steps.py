@@ -150,7 +150,7 @@ WAIT = "for i in {{1..400}}; do [ {} ] && exit 0; sleep 0.05; done; exit 3"
 @pytest.mark.timeout(60)
 async def test_importance_of_real_steps(workshop: Workshop) -> None:
     """Where memory runs out, a step of any Dockerfile goes before the service and the engine."""
-    check = WAIT.format('"$(cat /proc/self/oom_score_adj)" = 900')
+    check = WAIT.format(f'"$(cat /proc/self/oom_score_adj)" = {group.OOM_SCORE}')
     name = workshop.bases.base.name
     await asyncio.to_thread(write, workshop, "Dockerfile", f"FROM {name}\nRUN {check}\n")
     await workshop.build()

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from binderlet.builder.group import OOM_SCORE as BUILDS_SCORE
 from binderlet.deploy.swap import SwapPlan
 from binderlet.deploy.swap_setup import SwapError, SwapSetup, disks
 from support.engines import EngineApi, docker_socket
@@ -26,8 +27,6 @@ pytestmark = [
 ]
 
 HELLO = {"README.md": "Hello"}
-BUILDS_SCORE = 900
-"""What the steps of builds have at most."""
 GREEDY = """\
 import pathlib, threading, time
 def eat():
