@@ -28,7 +28,7 @@ USUAL_SHARES = 1024
 """The same in cgroup version 1."""
 FEWEST_PROCESSES = 64
 OOM_SCORE = 500
-"""``oom_score_adj`` of build steps: when memory runs out they go after sessions, which have 1000, and before the service."""
+"""``oom_score_adj`` of build steps: without memory they go after sessions, which have 1000, and before the service."""
 
 
 @dataclass(frozen=True, slots=True)
