@@ -1,7 +1,7 @@
 """A real cluster for tests, taken from ``KUBECONFIG``: a namespace of our own, and ways to look inside; synchronous.
 
-``KUBE_LOAD`` is a command that copies an image of this machine's Docker to the cluster's nodes; the image's name is put
-after it. Without it the image must be there already.
+``KUBE_IMPORT`` is a command that takes an image as a tar archive and puts it on the cluster's nodes, such as
+``k3s ctr images import -``. Without it the tiny image must be there already, and tests that build images are skipped.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from support.engines import TINY_IMAGE, EngineApi, docker_socket, fresh_name, tiny_image
+from support.service import docker
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,17 @@ class Cluster:
         self.kubectl("apply", "-f", "-", given=json.dumps(listed))
 
     def load(self, image: str) -> None:
-        """Copy an image of this machine's Docker to the nodes."""
-        if command := os.environ.get("KUBE_LOAD"):
-            subprocess.run([*shlex.split(command), image], check=True, capture_output=True)
+        """Copy an image of this machine's Docker to the nodes, where there is a way."""
+        if not (command := import_command()):
+            return
+        with subprocess.Popen([docker(), "save", image], stdout=subprocess.PIPE) as saving:
+            subprocess.run(command, stdin=saving.stdout, check=True, capture_output=True)
+        assert saving.returncode == 0, image
+
+
+def import_command() -> list[str]:
+    """Give the command that imports images; empty where there is none."""
+    return shlex.split(os.environ.get("KUBE_IMPORT", ""))
 
 
 def has_cluster() -> None:

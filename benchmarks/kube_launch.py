@@ -1,0 +1,98 @@
+"""``kube_launch``: from the request for a launch of a built image to the first 200 of ``/lab``, on a real cluster.
+
+Reference: a bare pod of the same image, with the same command and limits, made by one call to the API, to the same
+page. One of each in turn. ``KUBECONFIG`` names the cluster, ``KUBE_IMPORT`` the command that puts images on its node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from typing import Any
+
+from benchmarks._figure import Figure, measure, say, summary
+from benchmarks._launches import await_page, end_sessions, launch_to_first_page, running
+from support.cluster import Cluster, cluster, import_command
+from support.service import LiveService
+
+RUNS = 9
+
+
+class BarePod:
+    """What anyone can do by hand: ``kubectl create`` of a pod like a session's."""
+
+    def __init__(self, kube: Cluster, service: LiveService) -> None:
+        (session,) = kube.pods(service.name)
+        container = session["spec"]["containers"][0]
+        self._kube = kube
+        self._name = "floor"
+        self._body: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self._name},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "securityContext": {"runAsUser": 1000},
+                "containers": [
+                    {key: container[key] for key in ("name", "image", "imagePullPolicy", "args", "env", "resources")}
+                ],
+            },
+        }
+        arguments = container["args"]
+        self._base = next(one.partition("=")[2] for one in arguments if one.startswith("--ServerApp.base_url="))
+        self._token = next(pair["value"] for pair in container["env"] if pair["name"] == "JUPYTER_TOKEN")
+
+    def run(self) -> None:
+        """Make the pod and return after the first 200 of ``/lab``."""
+        self._kube.kubectl("create", "-f", "-", given=json.dumps(self._body))
+        address = ""
+        while not address:
+            address = self._kube.kubectl("get", "pod", self._name, "-o", "jsonpath={.status.podIP}")
+        await_page(f"http://{address}:8888{self._base}lab?token={self._token}")
+
+    def clean(self) -> None:
+        """Remove it."""
+        self._kube.kubectl("delete", "pod", self._name, "--grace-period=0", "--force", "--ignore-not-found")
+
+
+def main() -> None:
+    """Measure and print."""
+    ours: list[float] = []
+    floor: list[float] = []
+    with cluster() as kube:
+        settings: dict[str, Any] = {
+            "engine__kind": "kubernetes",
+            "kubernetes__kubeconfig": os.environ["KUBECONFIG"],
+            "kubernetes__namespace": kube.namespace,
+            "kubernetes__delivery": "import",
+            "kubernetes__import_command": import_command(),
+        }
+        with running(**settings) as (service, _, spec):
+            launch_to_first_page(service, spec)
+            reference = BarePod(kube, service)
+            end_sessions(service)
+            for number in range(RUNS):
+                _settle(kube)
+                ours.append(measure(lambda: launch_to_first_page(service, spec)))
+                end_sessions(service)
+                _settle(kube)
+                floor.append(measure(reference.run))
+                reference.clean()
+                say(f"{number + 1}/{RUNS}: ours {ours[-1]:.3f} s, bare pod {floor[-1]:.3f} s")
+        version = json.loads(kube.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+    detail = {"ours": summary(ours), "bare_pod": summary(floor), "kubernetes": version}
+    Figure("kube_launch", statistics.median(ours), statistics.median(floor), "s", RUNS, detail).print()
+
+
+def _settle(kube: Cluster) -> None:
+    """Wait until the node has ended what was there: it goes on after a pod is gone from the API."""
+    while kube.pods():
+        time.sleep(0.1)
+    time.sleep(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The whole service with sessions in a real cluster: built here, imported there, used through HAProxy, ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.cluster import Cluster, cluster, import_command
+from support.service import Forge, LiveService, Serve, git_spec
+from support.visit import Visit, wait_for
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.kube,
+    pytest.mark.docker,
+    pytest.mark.haproxy,
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def kube() -> Iterator[Cluster]:
+    """A namespace of a cluster that takes images."""
+    with cluster() as ours:
+        if not import_command():
+            pytest.skip("KUBE_IMPORT names no command that puts images on the cluster's nodes")
+        yield ours
+
+
+def settings(kube: Cluster, **more: object) -> dict[str, Any]:
+    """Give the settings of a service on it."""
+    return {
+        "engine__kind": "kubernetes",
+        "kubernetes__kubeconfig": os.environ["KUBECONFIG"],
+        "kubernetes__namespace": kube.namespace,
+        "kubernetes__delivery": "import",
+        "kubernetes__import_command": import_command(),
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def service(serve: Serve, kube: Cluster) -> Iterator[LiveService]:
+    """A service whose sessions are its pods; quiet ones are pushed out soon."""
+    with serve(**settings(kube, hibernate__after="5s", hibernate__every="1s")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def spec(forge: Forge) -> str:
+    """A repository."""
+    _, url = forge.repository({"README.md": "hello", "data.csv": "1,2\n"})
+    return git_spec(url)
+
+
+def phases(kube: Cluster, service: LiveService) -> list[str]:
+    """Give the phases of the service's pods."""
+    return [pod["status"]["phase"] for pod in kube.pods(service.name)]
+
+
+def test_built_imported_launched_used_and_ended(kube: Cluster, service: LiveService, spec: str) -> None:
+    """A repository becomes a pod that answers through HAProxy, its kernel too; what ends it leaves nothing."""
+    visit = Visit(service.ready(spec, timeout=280))
+    assert b"jupyter-config-data" in visit.get("lab")
+    assert visit.run_cell("print(open('data.csv').read())") == "1,2\n\n"
+    assert phases(kube, service) == ["Running"]
+    assert service.admin("DELETE", f"/sessions/{visit.id}")[0] == 200
+    wait_for(lambda: not kube.pods(service.name), seconds=30, what="the pod is gone")
+    assert visit.ask("GET", "lab")[0] != 200
+
+
+def test_control_plane_is_killed(kube: Cluster, service: LiveService, spec: str) -> None:
+    """A new control plane finds the pods of one that was killed; visitors notice nothing."""
+    visit = Visit(service.ready(spec, timeout=280))
+    service.kill()
+    visit.get("api/status")
+    service.start()
+    wait_for(lambda: [one["id"] for one in service.sessions()] == [visit.id], seconds=30, what="it was found")
+    visit.get("api/status")
+    service.admin("DELETE", f"/sessions/{visit.id}")
+
+
+def test_pod_deleted_by_an_operator(kube: Cluster, service: LiveService, spec: str) -> None:
+    """What ``kubectl delete pod`` ends is ended here, too."""
+    service.ready(spec, timeout=280)
+    kube.kubectl("delete", "pods", "-l", f"binderlet.instance={service.name}", "--wait=false")
+    wait_for(lambda: not service.sessions(), seconds=30, what="the session is gone")
+
+
+def test_hibernated(kube: Cluster, service: LiveService, spec: str) -> None:
+    """On the control plane's own node a quiet session is pushed out, and answers again; elsewhere it is left alone."""
+    visit = Visit(service.ready(spec, timeout=280))
+    status = service.admin("GET", "/status")[1]
+    if status["hibernation_off"]:
+        pytest.skip(f"sessions are not hibernated here: {status['hibernation_off']}")
+    wait_for(lambda: service.admin("GET", "/status")[1]["hibernated"] == 1, seconds=120, what="it is hibernated")
+    visit.get("api/status")
+    service.admin("DELETE", f"/sessions/{visit.id}")
+
+
+def test_culled(kube: Cluster, serve: Serve, spec: str) -> None:
+    """A session that nobody uses ends, and its pod is gone."""
+    with serve(**settings(kube, cull__idle="2s", cull__every="1s")) as service:
+        service.ready(spec, timeout=280)
+        assert phases(kube, service) == ["Running"]
+        wait_for(lambda: not kube.pods(service.name), seconds=60, what="the pod is gone")
+
+
+def test_full_cluster_is_a_queue(kube: Cluster, serve: Serve, spec: str) -> None:
+    """A session that no node has room for waits, and its viewer is told its place; in the end it is refused."""
+    wanted = settings(kube, kubernetes__memory_request="4T", session__memory="4T", kubernetes__room_timeout="8s")
+    with serve(**wanted) as service:
+        events = service.launch(spec, timeout=280)
+    assert next(event for event in events if "no room" in str(event.get("message")))["queue_position"] == 1
+    assert (events[-1]["phase"], events[-1]["code"]) == ("failed", "full")
+
+
+def test_quota(kube: Cluster, service: LiveService, spec: str) -> None:
+    """A namespace whose quota is used up refuses the launch, and says when to come back."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    kube.apply(quota)
+    try:
+        wait_for(
+            lambda: kube.kubectl("get", "resourcequota", "none", "-o", "jsonpath={.status.hard.pods}") == "0",
+            seconds=30,
+            what="the quota counts",
+        )
+        ended = service.launch(spec, timeout=280)[-1]
+    finally:
+        kube.kubectl("delete", "resourcequota", "none")
+    assert (ended["phase"], ended["code"]) == ("failed", "full")
+    assert "quota" in ended["message"]
