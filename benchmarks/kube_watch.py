@@ -70,7 +70,9 @@ async def watch(port: int, kind: str) -> None:
         await mirror.synced()
         assert len(mirror.pods) == PODS
         listed = process.cpu_times()
+        first = int(mirror.version)
         await asyncio.sleep(SECONDS)
+        seen = int(mirror.version) - first
     else:
         objects: dict[str, Any] = {}
         answer = await client.call("GET", PATH, params={"labelSelector": selector("bench")})
@@ -84,6 +86,7 @@ async def watch(port: int, kind: str) -> None:
                 break
     ended = process.cpu_times()
     found = {
+        "changes": seen,
         "mb": round((process.memory_full_info().uss - memory) / 2**20, 2),
         "list_cpu_s": round(listed.user + listed.system - cpu.user - cpu.system, 3),
         "watch_cpu_percent": round(100 * (ended.user + ended.system - listed.user - listed.system) / SECONDS, 2),

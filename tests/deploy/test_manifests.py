@@ -20,7 +20,7 @@ from support.engine_harness import SPEC
 
 ROOT = Path(__file__).parents[2] / "deploy"
 CHART = ROOT / "helm" / "binderlet"
-MANIFESTS = ROOT / "manifests" / "binderlet.yaml"
+MANIFESTS = ROOT.parent / "src" / "binderlet" / "deploy" / "manifests" / "binderlet.yaml"
 VERSIONS = ["1.25", "1.30", "1.33", "1.35"]
 
 
@@ -118,7 +118,7 @@ def test_every_value_is_explained() -> None:
 def test_manifests_are_those_of_the_chart() -> None:
     """The plain manifests are what the chart gives."""
     made = subprocess.run([ROOT / "manifests" / "generate"], check=True, capture_output=True, text=True).stdout
-    assert made == MANIFESTS.read_text(), "run deploy/manifests/generate >deploy/manifests/binderlet.yaml"
+    assert made == MANIFESTS.read_text(), "run deploy/manifests/generate >src/binderlet/deploy/manifests/binderlet.yaml"
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")

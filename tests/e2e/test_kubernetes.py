@@ -67,7 +67,7 @@ def test_built_imported_launched_used_and_ended(kube: Cluster, service: LiveServ
     assert b"jupyter-config-data" in visit.get("lab")
     assert visit.run_cell("print(open('data.csv').read())") == "1,2\n\n"
     assert phases(kube, service) == ["Running"]
-    assert service.admin("DELETE", f"/sessions/{visit.id}")[0] == 200
+    assert service.admin("DELETE", f"/sessions/{visit.id}")[0] == 204
     wait_for(lambda: not kube.pods(service.name), seconds=30, what="the pod is gone")
     assert visit.ask("GET", "lab")[0] != 200
 

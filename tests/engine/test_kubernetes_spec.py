@@ -392,3 +392,35 @@ def test_events_for_people() -> None:
 def test_selector() -> None:
     """Only this instance's sessions are selected."""
     assert k.selector("binderlet") == "binderlet.instance=binderlet,app.kubernetes.io/component=session"
+
+
+RUNS, STARTS, ENDED = SessionState.RUNNING, SessionState.STARTING, SessionState.ENDED
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "code", "said"),
+    [
+        ("created", STARTS, None, "Looking for a node"),
+        ("running", RUNS, None, ""),
+        ("exited", ENDED, 3, "it ended with exit code 3"),
+        ("out_of_memory", ENDED, 137, "it ran out of memory"),
+        ("evicted", ENDED, None, "Evicted: Pod ephemeral local storage usage exceeds"),
+        ("removed", ENDED, None, "the cluster removed it"),
+        ("cannot_start", ENDED, 128, 'it could not start: .*"/no/such/program"'),
+        ("no_image", STARTS, None, "has no image binderlet-test/none:1"),
+        ("pull_fails", STARTS, None, "Fetching the image failed, trying again: .*registry.invalid"),
+        ("no_room", STARTS, None, "no room at the moment"),
+    ],
+)
+def test_what_a_real_cluster_says(name: str, state: SessionState, code: int | None, said: str) -> None:
+    """Pods as a real cluster (1.20.2) gave them mean what they should."""
+    there = seen(json.loads((RECORDED / f"{name}.json").read_text()))
+    assert (there.session.state, there.session.exit_code) == (state, code)
+    assert bool(there.session.address) == (state is RUNS)
+    try:
+        found = k.verdict(there, 0, SETTINGS)
+    except BinderletError as error:
+        text = error.message
+    else:
+        text = found.text if isinstance(found, k.Waiting) else ""
+    assert re.search(said, text)

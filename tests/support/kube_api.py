@@ -70,6 +70,12 @@ class KubeApi:
     namespace_is_gone: bool = False
     unreadable: bool = False
     """Whether logs are refused."""
+    denied: set[tuple[str, str, str]] = field(default_factory=set)
+    """Verbs, resources and subresources that callers may not use, as far as they ask beforehand."""
+    hidden_nodes: bool = False
+    broken_nodes: bool = False
+    ready_nodes: int = 1
+    """Of two."""
     expire_pages: bool = False
     """Whether the version of a list is forgotten before its second page."""
     token: str = ""
@@ -166,8 +172,8 @@ class KubeApi:
         self.calls.append((request.method, path, dict(request.query)))
         if (refusal := self._refusal(request)) is not None:
             return refusal
-        if path == "version":
-            return web.json_response({"gitVersion": "v1.31.4+k3s1"})
+        if not path.startswith(HEAD):
+            return await self._cluster(request)
         kind, _, rest = path.removeprefix(HEAD).partition("/")
         if kind == "events":
             name = request.query["fieldSelector"].rpartition("=")[2]
@@ -176,6 +182,28 @@ class KubeApi:
             return await self._all(request)
         return await self._one(request, *rest.split("/"))
 
+    async def _cluster(self, request: web.Request) -> web.Response:
+        """Answer what is asked about the whole cluster."""
+        match request.path.strip("/"):
+            case "version":
+                return web.json_response({"gitVersion": "v1.31.4+k3s1"})
+            case "apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
+                asked = (await request.json())["spec"]["resourceAttributes"]
+                key = (asked["verb"], asked["resource"], asked["subresource"])
+                return web.json_response({"status": {"allowed": key not in self.denied}}, status=201)
+            case "api/v1/nodes" if self.hidden_nodes:
+                return self._refuse(403, "Forbidden", 'nodes is forbidden: User "x" cannot list resource "nodes"')
+            case "api/v1/nodes" if not self.broken_nodes:
+                return web.json_response({"items": [self._node(number) for number in range(2)]})
+        return self._refuse(500, "InternalError", "etcdserver: request timed out")
+
+    def _node(self, number: int) -> Json:
+        ready = {"type": "Ready", "status": str(number < self.ready_nodes)}
+        return {
+            "metadata": {"name": f"node{number}"},
+            "status": {"conditions": [ready], "allocatable": {"pods": "110"}},
+        }
+
     def _refusal(self, request: web.Request) -> web.Response | None:
         path = request.path.strip("/")
         if self.throttle:
@@ -183,7 +211,7 @@ class KubeApi:
             return self._refuse(429, "TooManyRequests", "please try again later", {"Retry-After": "0"})
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return self._refuse(401, "Unauthorized", "Unauthorized")
-        if path != "version" and not path.startswith(HEAD):
+        if path == "elsewhere":
             return self._refuse(404, "NotFound", "the server could not find the requested resource")
         if self.forbidden and path.startswith(f"{HEAD}{self.forbidden}"):
             said = f'{self.forbidden} is forbidden: User "binderlet" cannot list resource "{self.forbidden}"'
@@ -195,7 +223,7 @@ class KubeApi:
 
     async def _all(self, request: web.Request) -> web.StreamResponse:
         if request.method == "POST":
-            return await self._create(await request.json())
+            return self._create(await request.json(), dry="dryRun" in request.query)
         if "watch" in request.query:
             return await self._watch(request)
         offset = 0
@@ -210,7 +238,7 @@ class KubeApi:
             metadata["continue"] = f"{OTHER_PAGE}{self._version}-{offset + limit}"
         return web.json_response({"kind": "PodList", "metadata": metadata, "items": found[offset : offset + limit]})
 
-    async def _create(self, pod: Json) -> web.Response:
+    def _create(self, pod: Json, *, dry: bool) -> web.Response:
         name = pod["metadata"]["name"]
         if self.namespace_is_gone:
             return self._refuse(404, "NotFound", f'namespaces "{NAMESPACE}" not found')
@@ -219,6 +247,8 @@ class KubeApi:
         if len(self.pods) >= self.quota:
             said = f'pods "{name}" is forbidden: exceeded quota: sessions, requested: pods=1, used: pods={self.quota}'
             return self._refuse(403, "Forbidden", said)
+        if dry:
+            return web.json_response(pod, status=201)
         pod["metadata"] |= {"uid": secrets.token_hex(16), "namespace": NAMESPACE, "creationTimestamp": now()}
         pod["status"] = {"phase": "Pending", "qosClass": "Burstable"}
         self._put("ADDED", pod)

@@ -20,6 +20,7 @@ from binderlet.cli import (
     doctor,
     extend,
     federation,
+    k3s,
     launch,
     lock,
     reserve,
@@ -57,6 +58,7 @@ app.command("doctor", short_help="Check this machine, and say how to mend what i
 app.add_typer(base_images.app, name="base")
 app.add_typer(config.app, name="config")
 app.add_typer(federation.app, name="federation", short_help="Several Binders under one name.")
+app.add_typer(k3s.app, name="k3s", short_help="Set up K3s for sessions, and check a cluster.")
 app.add_typer(swap.app, name="swap", short_help="Set up swap, so that quiet sessions need no memory.")
 app.command("version")(version.version)
 

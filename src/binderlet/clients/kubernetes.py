@@ -37,7 +37,7 @@ TOKEN_LIFE = 60.0
 """Seconds after which a token is read from its file again."""
 
 HINT = "'kubectl get --raw /readyz' asks the cluster the same; kubernetes.kubeconfig says which cluster it is."
-RIGHTS_HINT = "Give binderlet's account the role in deploy/manifests, or the one that the Helm chart makes."
+RIGHTS_HINT = "Give binderlet's account the role that the Helm chart makes; 'binderlet k3s check' says what it lacks."
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, TOO_MANY = 401, 403, 404, 409, 410, 429
 
