@@ -39,5 +39,5 @@ def test_commands_named_in_the_docs_exist() -> None:
     """Every 'binderlet x' that a page names is a command."""
     known = {name.split()[1] for name in commands(typer.main.get_command(main.app))}
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        named = re.findall(r"`binderlet ([a-z][a-z-]*)", page.read_text(encoding="utf-8"))
+        named = re.findall(r"`binderlet ([a-z][a-z0-9-]*)", page.read_text(encoding="utf-8"))
         assert set(named) <= known, page.name
