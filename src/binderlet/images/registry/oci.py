@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +28,8 @@ from binderlet.model import Image
 
 NOTES = "binderlet/notes"
 """The repository of the documents; each is an OCI artifact whose tag is its name."""
+STUCK = 12.0
+"""Seconds in which the engine may try again and again; what it does by itself after that takes minutes."""
 NOTE_TYPE = "application/vnd.binderlet.note+json"
 EMPTY = b"{}"
 WRONG = ("verification failed", "digest mismatch", "does not match digest", "digest did not match")
@@ -36,7 +39,17 @@ WRONG = ("verification failed", "digest mismatch", "does not match digest", "dig
 class OciRegistry:
     """Implements ``Registry``: ``key`` is the registry's name at the gate, ``folder`` goes before repositories."""
 
-    def __init__(self, client: OciClient, docker: DockerClient, gate: Gate, key: str, *, folder: str = "") -> None:
+    def __init__(
+        self,
+        client: OciClient,
+        docker: DockerClient,
+        gate: Gate,
+        key: str,
+        *,
+        folder: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._client = client
         self._docker = docker
         self._gate = gate
@@ -147,6 +160,8 @@ class OciRegistry:
                 async for line in lines:
                     if said := line.get("error"):
                         raise error_of(str(said))
+                    if meter.retries_for(line, self._clock()) > STUCK:
+                        raise ImagesUnavailable(f"The registry {self._client.host} does not answer the engine.")
                     if tell is not None and meter.add(line):
                         tell(meter.progress)
         except DockerError as error:
@@ -169,6 +184,15 @@ class Meter:
 
     def __init__(self) -> None:
         self._layers: dict[str, tuple[int, int]] = {}
+        self._stuck_since: float | None = None
+
+    def retries_for(self, line: Mapping[str, Any], now: float) -> float:
+        """Give how many seconds ago the engine began to try again with nothing moved since; 0 while all is well."""
+        if str(line.get("status", "")).startswith("Retrying in"):
+            self._stuck_since = now if self._stuck_since is None else self._stuck_since
+        elif line.get("progressDetail"):
+            self._stuck_since = None
+        return 0.0 if self._stuck_since is None else now - self._stuck_since
 
     def add(self, line: Mapping[str, Any]) -> bool:
         """Take a line; whether it changed the sum."""
