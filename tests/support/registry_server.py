@@ -33,4 +33,4 @@ async def docker_registry(s3: S3Server, settings: S3Settings | None = None) -> A
 
 def client_of(process: RegistryProcess) -> OciClient:
     """Give a client for it; the caller closes it."""
-    return OciClient("http://registry/", socket=process.socket)
+    return OciClient("http://registry/", socket=process.socket, reason=process.storage_says)

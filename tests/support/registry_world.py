@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from binderlet.config.registry import RegistrySettings
+from binderlet.images.base import ImageStore
 from binderlet.images.fake import FakeImages
 from binderlet.images.names import image_name
 from binderlet.images.pull import Peer, Pulls
+from binderlet.images.registry.base import Registry
 from binderlet.images.registry.fake import FakeRegistry
 from binderlet.images.registry.pulse import Pulse
 from binderlet.images.transfer_record import Record
@@ -46,7 +48,7 @@ class World:
         self.layers: frozenset[str] = frozenset()
         self.pulls = self.make_pulls(self.registry)
 
-    def make_pulls(self, registry: FakeRegistry | None) -> Pulls:
+    def make_pulls(self, registry: Registry | None, images: ImageStore | None = None) -> Pulls:
         """Give pulls from that registry and the peers."""
 
         async def layers(_: object) -> frozenset[str]:
@@ -56,7 +58,7 @@ class World:
             registry,
             self.pulse,
             self.record,
-            self.images,
+            images or self.images,
             settings=self.settings,
             tasks=self.tasks,
             peers=self.peers,

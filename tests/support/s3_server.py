@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import socket
 import subprocess
@@ -91,10 +92,12 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         process = subprocess.Popen(
             [
                 *(str(program), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", *arguments),
-                *("-filer", "-s3", f"-s3.config={config}", "-master.volumeSizeLimitMB=1024", "-volume.max=64"),
+                *("-filer", "-s3", f"-s3.config={config}", "-master.volumeSizeLimitMB=64", "-volume.max=1000"),
                 *(f"-s3.cert.file={certificate.certificate}", f"-s3.key.file={certificate.key}"),
                 *("-s3.iam=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0"),
             ],
+            # Each bucket has volumes of its own: one is enough for a test, the default is seven.
+            env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

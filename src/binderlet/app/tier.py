@@ -266,7 +266,8 @@ def _own_upstream(
     settings: RegistrySettings, process: RegistryProcess | None, ca_bundle: Path | None, throttle: Throttle
 ) -> Upstream:
     if process is not None:
-        return Upstream(OciClient("http://registry/", socket=process.socket), throttle=throttle)
+        client = OciClient("http://registry/", socket=process.socket, reason=process.storage_says)
+        return Upstream(client, throttle=throttle)
     parts = urlsplit(settings.url)
     client = OciClient(
         f"{parts.scheme}://{parts.netloc}/",

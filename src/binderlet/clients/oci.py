@@ -16,7 +16,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,7 @@ class OciClient:
     """One registry; all methods may be called concurrently.
 
     ``url`` is ``https://host/``; with ``socket`` the registry listens on that unix socket. ``requests`` counts calls.
+    ``reason``, which may block, gives what is behind a failure that the registry itself does not explain.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class OciClient:
         socket: Path | None = None,
         ca_bundle: Path | None = None,
         timeout: float = 30.0,
+        reason: Callable[[], str] | None = None,
     ) -> None:
         self.url = url.rstrip("/") + "/"
         self.requests = 0
         self._socket = socket
+        self._reason = reason
         self._ca_bundle = ca_bundle
         self._login = aiohttp.BasicAuth(username, password) if username or password else None
         self._timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=timeout)
@@ -186,7 +189,8 @@ class OciClient:
             answer = await self._send(method, url, headers or {}, data)
             try:
                 if allow and answer.status not in allow:
-                    raise error_of(answer.status, self.host, (await _read(answer)).decode(errors="replace"))
+                    said = (await _read(answer)).decode(errors="replace")
+                    raise await self.explained(error_of(answer.status, self.host, said))
                 yield answer
             finally:
                 # Releasing would read a blob that nobody wants any more to its end.
@@ -196,6 +200,13 @@ class OciClient:
                     answer.close()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
             raise ImagesUnavailable(f"The registry {self.host} does not answer: {_words(error)}.") from error
+
+    async def explained(self, error: BinderletError) -> BinderletError:
+        """Give the error that a failure really is, as far as anybody knows more than it says."""
+        if self._reason is None or not isinstance(error, ImagesUnavailable):
+            return error
+        said = await asyncio.to_thread(self._reason)
+        return error_of(503, self.host, said) if said else error
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | AsyncIterator[bytes] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -125,15 +126,28 @@ async def test_does_not_start(process: RegistryProcess, monkeypatch: pytest.Monk
         await process.ensure()
 
 
-def test_long_logs_are_put_aside(process: RegistryProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log that has become long is kept once."""
+def test_long_logs_are_emptied(process: RegistryProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that has become long begins anew."""
     monkeypatch.setattr(distribution, "LOG_LIMIT", 3)
     log = process.folder / distribution.LOG
     log.write_text("long")
     process._shorten_log()
-    assert not log.exists()
-    assert log.with_suffix(".log.1").read_text() == "long"
+    assert log.read_text() == ""
     assert process.last_words() == ""
+
+
+def test_what_the_storage_says(process: RegistryProcess) -> None:
+    """The storage's words of a moment ago are found in the log; old ones, and those of other errors, are not."""
+    assert process.storage_says() == ""
+    log = process.folder / distribution.LOG
+    line = 'time="{}" level=error msg="response completed with error" err.code=unknown err.detail="{}" x=y\n'
+    now = datetime.now(UTC).isoformat()
+    log.write_text(line.format(now, "unknown tag=1"))
+    assert process.storage_says() == ""
+    log.write_text(line.format(now, 's3aws: ExpiredToken: The \\"token\\" has expired.\\n\\tstatus code: 403'))
+    assert process.storage_says() == 'ExpiredToken: The \\"token\\" has expired. status code: 403'
+    log.write_text(line.format("2020-01-01T00:00:00.123456789Z", "s3aws: ExpiredToken: Long ago."))
+    assert process.storage_says() == ""
 
 
 async def test_hard_to_end(process: RegistryProcess, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,11 @@ PID = "registry.pid"
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 5.0
 LOG_LIMIT = 10 * 2**20
-"""Bytes of the log that are carried over into the next run."""
+"""Bytes of the log beyond which it is emptied."""
+TAIL = 16384
+FRESH = 60.0
+"""Seconds for which what the storage said counts as the reason of a failure."""
+STORAGE_SAYS = re.compile(r'time="([^"]+)" level=error .*?err\.detail="s3aws: ((?:[^"\\]|\\.)*)"')
 
 
 def configuration(settings: S3Settings, secret: str, *, read_only: bool = False) -> dict[str, Any]:
@@ -106,6 +112,7 @@ class RegistryProcess:
                 hint=f"Install it, on Debian and Ubuntu with 'apt-get install {PROGRAM}'.",
             )
         changed = self._write_config()
+        self._shorten_log()
         if self._process() is not None and self.socket.is_socket():
             if not changed:
                 return False
@@ -130,7 +137,6 @@ class RegistryProcess:
 
     def _start(self, program: str) -> None:
         self.socket.unlink(missing_ok=True)
-        self._shorten_log()
         # A shell starts it in the background and ends: it is nobody's child, so nothing of ours ends it.
         line = f'"$1" serve {CONFIG} </dev/null >>{LOG} 2>&1 & echo $! >{PID}'
         command = ["/bin/sh", "-c", line, "sh", program]
@@ -144,7 +150,21 @@ class RegistryProcess:
     def _shorten_log(self) -> None:
         path = self.folder / LOG
         if path.exists() and path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_suffix(".log.1"))
+            os.truncate(path, 0)  # the process only ever appends
+
+    def storage_says(self) -> str:
+        """Give what the storage has said to the registry a moment ago, which it tells nobody but its log; blocks."""
+        path = self.folder / LOG
+        if not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            found = STORAGE_SAYS.findall(file.read().decode(errors="replace"))
+        if not found:
+            return ""
+        when, words = found[-1]
+        age = time.time() - datetime.fromisoformat(when).timestamp()
+        return " ".join(words.replace("\\n", " ").replace("\\t", " ").split()) if age < FRESH else ""
 
     def last_words(self) -> str:
         """Give why it ended, or else the end of its log; blocks."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
+import aiohttp
 from aiohttp import web
 
 from binderlet.clients.oci import OciClient
@@ -142,11 +143,16 @@ class Gate:
                 back["Location"] = _own_location(urljoin(str(answer.url), location), key, rest)
             response = web.StreamResponse(status=answer.status, headers=back)
             await response.prepare(request)
-            if request.method != "HEAD":
-                async for chunk in answer.content.iter_any():
-                    upstream.received += len(chunk)
-                    await response.write(chunk)
-            await response.write_eof()
+            try:
+                if request.method != "HEAD":
+                    async for chunk in answer.content.iter_any():
+                        upstream.received += len(chunk)
+                        await response.write(chunk)
+                await response.write_eof()
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                # Cut off, so that the engine asks for the rest: anything written now it would take for the blob's.
+                if request.transport is not None:
+                    request.transport.close()
             return response
 
     def _body(self, request: web.Request, upstream: Upstream) -> AsyncIterator[bytes]:

@@ -153,6 +153,12 @@ class OciRegistry:
 
     async def _watch(self, path: str, parameters: Mapping[str, str], tell: Tell | None = None) -> None:
         """Let the engine push or pull, and follow it to its end."""
+        try:
+            await self._follow(path, parameters, tell)
+        except ImagesUnavailable as error:
+            raise await self._client.explained(error) from error
+
+    async def _follow(self, path: str, parameters: Mapping[str, str], tell: Tell | None) -> None:
         meter = Meter()
         headers = {"X-Registry-Auth": self._gate.login}
         try:
