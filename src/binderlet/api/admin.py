@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from binderlet.api.errors import Problem, as_json
 from binderlet.api.health import status_body
+from binderlet.api.images import storage_body
 from binderlet.api.ports import BuildView, Services, SessionView
 from binderlet.api.reservations import reservations_body
 from binderlet.errors import BinderletError
@@ -58,7 +59,8 @@ class Admin:
         """Answer with the snapshot of the service."""
         services = self._services
         body = status_body(services.status(), services.clock())
-        return JSONResponse({**body, "reservations": reservations_body(services), "version": services.version})
+        more = {"reservations": reservations_body(services), "storage": storage_body(services)}
+        return JSONResponse({**body, **more, "version": services.version})
 
     async def sessions(self, _request: Request) -> JSONResponse:
         """List the sessions."""

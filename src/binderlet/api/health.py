@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from binderlet.api.images import storage_body
 from binderlet.api.ports import Services
 from binderlet.api.reservations import reservations_body
 from binderlet.model import Check, ServiceStatus
@@ -110,4 +111,5 @@ class Health:
         """Answer with the snapshot that the status page draws."""
         services = self._services
         body = {**status_body(services.status(), services.clock()), "reservations": reservations_body(services)}
+        body["storage"] = storage_body(services)
         return JSONResponse(body, headers={"cache-control": "no-store"})

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from binderlet import __version__
 from binderlet.config import Settings
 from binderlet.events.bus import Story
+from binderlet.images.housekeeper import Housekeeper
 from binderlet.launch.request import LaunchRequest
 from binderlet.model import RepoSpec, ServiceStatus, Session, Traffic
 from binderlet.providers.base import Provider
@@ -199,6 +200,17 @@ class PageSet(Protocol):
         """Give the static file of that path, such as ``app.css``."""
 
 
+class Storage(Protocol):
+    """What is kept on the disk, for the operator and for the status page."""
+
+    @property
+    def housekeeper(self) -> Housekeeper:
+        """Who looks after it."""
+
+    def body(self) -> Mapping[str, Any]:
+        """Give the sums for the status page, from memory."""
+
+
 def no_builds() -> Sequence[BuildView]:
     """List no builds, for services that have none."""
     return ()
@@ -235,5 +247,7 @@ class Services:
     """None where no federation is asked for."""
     builder_info: Mapping[str, str] = field(default_factory=dict)
     """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
+    storage: Storage | None = None
+    """None where nobody looks after the disk."""
     version: str = __version__
     clock: Callable[[], float] = time.time

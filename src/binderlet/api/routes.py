@@ -17,6 +17,7 @@ from binderlet.api.buildlog import BuildLogs
 from binderlet.api.cors import Cors
 from binderlet.api.errors import Guard, Problem, as_json
 from binderlet.api.health import Health
+from binderlet.api.images import image_routes
 from binderlet.api.membership import Wishes
 from binderlet.api.metrics import Metrics
 from binderlet.api.ports import Services
@@ -85,6 +86,7 @@ def create_admin_app(services: Services) -> Starlette:
         Route("/builds", admin.builds),
         *reservation_routes(services),
         *([Route("/federation", Wishes(services).wish, methods=["GET", "POST"])] if services.membership else ()),
+        *image_routes(services),
         Route("/api/builds/{build_id}/log", BuildLogs(services).answer),
         Route("/shutdown", admin.shutdown, methods=["POST"]),
     ]

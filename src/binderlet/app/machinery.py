@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,26 @@ from binderlet.engine.fake import FakeEngine
 from binderlet.images.base import ImageStore
 from binderlet.images.fake import FakeImages
 from binderlet.images.local import LocalImages
+from binderlet.images.stock import EngineStock, Names
 from binderlet.model import Image
 from binderlet.providers.base import Provider
 from binderlet.providers.git import GitProvider
 from binderlet.providers.github import GitHubProvider
+
+
+async def no_bases() -> Collection[str]:
+    """Give no names, where nothing is built on a base image."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What the engine keeps for us, for whoever looks after the disk."""
+
+    store: EngineStock | None = None
+    """None where no engine runs."""
+    bases: Callable[[], Awaitable[Collection[str]]] = no_bases
+    """Gives the names of the base images in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,7 @@ class Machinery:
     close: Callable[[], Awaitable[None]]
     tier: Tier | None = None
     """The second tier of images; None where there is none."""
+    shelf: Shelf = Shelf()
 
 
 async def real_machinery(settings: Settings, network: NetworkEnvironment, state: Path) -> Machinery:
@@ -70,8 +87,20 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         await images.close()
         await builder.close()
 
+    async def names_of_bases() -> Collection[str]:
+        chosen = settings.builder.base_image
+        return (chosen,) if chosen else [found.name for found in await base.kept() if found.is_current]
+
     engine = DockerEngine(docker, settings.engine, settings.server.instance)
-    return Machinery(engine, images, builder, f"{docker}, {toolchain.description}", close, tier)
+    store = EngineStock(
+        docker,
+        Names(settings.builder.image_prefix),
+        settings.server.instance,
+        build_cache=settings.disk.build_cache,
+        min_age=settings.disk.min_age,
+    )
+    description = f"{docker}, {toolchain.description}"
+    return Machinery(engine, images, builder, description, close, tier, Shelf(store, names_of_bases))
 
 
 async def fake_machinery() -> Machinery:

@@ -26,26 +26,26 @@ class Record:
         provider_names: Mapping[str, str],
     ) -> None:
         self.metrics = Metrics(status, version=__version__, provider_names=provider_names)
-        self._history = History(state / "history.sqlite", keep=settings.history)
+        self.history = History(state / "history.sqlite", keep=settings.history)
         self._archive = Archive(state / "archive")
         self._archives = settings.archive
 
     def keep(self, bus: Bus, tasks: Tasks) -> None:
         """Put on record what the bus tells from now on."""
         bus.listen(self.metrics.listen)
-        bus.listen(self._history.listen)
-        tasks.start(self._history.run(), name="history")
+        bus.listen(self.history.listen)
+        tasks.start(self.history.run(), name="history")
         if self._archives:
             bus.listen(self._archive.listen)
             tasks.start(self._archive.run(), name="archive")
 
     def render(self) -> bytes:
         """Give the metrics as Prometheus reads them."""
-        self.metrics.set_dropped("history", self._history.dropped)
+        self.metrics.set_dropped("history", self.history.dropped)
         self.metrics.set_dropped("launch events", self._archive.dropped)
         return self.metrics.render()
 
     async def close(self) -> None:
         """Write what is left, and let go of the files."""
-        await self._history.close()
+        await self.history.close()
         await self._archive.close()

@@ -19,6 +19,8 @@ from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
 from binderlet.app.record import Record
+from binderlet.app.upkeep import Parts as UpkeepParts
+from binderlet.app.upkeep import Upkeep
 from binderlet.app.view import View
 from binderlet.clients.memory import Hardware
 from binderlet.config import Settings
@@ -93,7 +95,13 @@ class Service:
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)
         self.membership = Membership(settings.federation, state)
-        self._vitals = Vitals(machinery.engine, self.router, state=state, min_free_disk=settings.builder.min_free_disk)
+        self._vitals = Vitals(
+            machinery.engine,
+            self.router,
+            state=state,
+            min_free_disk=settings.builder.min_free_disk,
+            free_disk=self._free_disk,
+        )
         self.view = View(
             self.url,
             self.places,
@@ -111,6 +119,13 @@ class Service:
             self.view.status,
             {provider.id: provider.event_name for provider in self.providers.values()},
         )
+        self.upkeep = Upkeep(
+            settings,
+            state,
+            machinery.shelf,
+            UpkeepParts(self.builds, self.sessions, self._starting, self.record.history, [self._claimed]),
+        )
+        self.upkeep.measured_by(self.record.metrics.registry)
         if self.https:
             self._watch_certificate(self.https)
 
@@ -121,6 +136,18 @@ class Service:
             "When the certificate ends, in seconds since 1970.",
             lambda: https.not_after,
         )
+
+    def _free_disk(self, path: Path) -> int:
+        return self.upkeep.free(path)
+
+    def _claimed(self) -> dict[str, str]:
+        """Give the names of images that must stay, each with why."""
+        claimed = dict.fromkeys(self.standbys.reservations.images(), "it is reserved")
+        pusher = self._machinery.tier.pusher if self._machinery.tier else None
+        return claimed | ({pusher.current: "it is being pushed"} if pusher and pusher.current else {})
+
+    def _starting(self) -> int:
+        return max(0, self.places.taken - len(self.sessions.settled()))
 
     def _make_sessions(self, environment: dict[str, str]) -> None:
         settings = self.settings
@@ -174,6 +201,7 @@ class Service:
             state=self.state,
             bus=self.bus,
             tasks=self._work,
+            free_disk=self._free_disk,
         )
         self.places = Places(
             Admission(
@@ -216,6 +244,7 @@ class Service:
         await asyncio.to_thread(self.membership.load)
         self.bus.listen(self.membership.listen)
         await self.standbys.load()
+        await self.upkeep.housekeeper.load()
         await self._take_over()
         step("Starting the control plane")
         await self._listen()
@@ -267,6 +296,7 @@ class Service:
             desk=Desk(self.standbys, self.providers, self.settings.server.public_url, places=self.places.limit),
             challenges=webroot_of(self.state) if self.https else None,
             builder_info=self._machinery.builder.info,
+            storage=self.upkeep,
         )
         self._front = Front(services, self._run_folder, self.record.metrics.observe_http)
         await self._front.start(self.tasks)
@@ -283,6 +313,7 @@ class Service:
             self._machinery.tier.busy = lambda: bool(self._crowd().starting or self.builds.running)
             self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
         self.tasks.start(self.membership.run(), name="federation")
+        self.tasks.start(self.upkeep.housekeeper.run(), name="housekeeper")
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""
@@ -296,8 +327,7 @@ class Service:
 
     def _crowd(self) -> Crowd:
         places = self.places
-        starting = max(0, places.taken - len(self.sessions.settled()))
-        return Crowd(places.limit, places.taken, places.waiting, starting)
+        return Crowd(places.limit, places.taken, places.waiting, self._starting())
 
     async def stop(self, end: End) -> None:
         """End this process's part, and what else is to end. Errors are logged.
@@ -318,6 +348,7 @@ class Service:
         finally:
             await self.membership.save()
             await self.standbys.close()
+            await self.upkeep.housekeeper.close()
             await self.record.close()
 
     async def _end_work(self, end: End) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from binderlet.config.disk import DiskSettings
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
 from binderlet.config.kubernetes import KubernetesSettings
@@ -387,6 +388,7 @@ class Settings(Section):
     standby: StandbySettings = StandbySettings()
     limits: LimitSettings = LimitSettings()
     builder: BuilderSettings = BuilderSettings()
+    disk: DiskSettings = DiskSettings()
     network: NetworkSettings = NetworkSettings()
     registry: RegistrySettings = RegistrySettings()
     providers: ProviderSettings = ProviderSettings()

@@ -133,6 +133,18 @@ class History:
         """
         return [SessionRecord.from_row(row) for row in await self._latest("sessions", limit, since)]
 
+    async def select(self, sql: str) -> Sequence[sqlite3.Row]:
+        """Read rows; ``sql`` is ours, never somebody's input.
+
+        Raises:
+            StoreUnavailable: the database cannot be read.
+        """
+        try:
+            return list(await (await self._connected()).execute_fetchall(sql))
+        except sqlite3.Error as error:
+            await self._disconnect()
+            raise StoreUnavailable(f"The history database {self.path} cannot be read: {error}.") from error
+
     async def prune(self, before: float) -> int:
         """Remove what started before ``before`` and give the number of rows removed.
 

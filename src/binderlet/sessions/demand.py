@@ -42,6 +42,8 @@ class Demands:
         self._reservations: dict[str, Reservation] = {}
         self._last_host = ""
         self._prepared: dict[str, tuple[SessionOrder, str]] = {}
+        self._images: dict[str, str] = {}
+        """Names of images by reservation; kept on disk, as what is prepared is not."""
 
     def note(self, order: SessionOrder, now: float) -> None:
         """Count a launch."""
@@ -57,6 +59,7 @@ class Demands:
                 self._reservations[found.id] = replace(found, launched=found.launched + 1)
                 # Where no public URL is configured, visitors may use another host than was thought.
                 self._prepared[found.id] = (plain, key)
+                self._images[found.id] = plain.image
 
     def _score(self, popular: _Popular | None, now: float) -> float:
         return decayed(popular.score, now - popular.at, self._settings.half_life) if popular else 0.0
@@ -128,6 +131,7 @@ class Demands:
         if reservation_id in self._reservations:
             plain = replace(order, launch_id="", client="")
             self._prepared[reservation_id] = (plain, self._key_of(plain))
+            self._images[reservation_id] = plain.image
             self._reservations[reservation_id] = replace(self._reservations[reservation_id], problem="")
 
     def fail(self, reservation_id: str, problem: str) -> None:
@@ -140,6 +144,10 @@ class Demands:
         prepared = self._prepared.get(reservation.id)
         return min(reservation.count, spares.get(prepared[1], 0)) if prepared else 0
 
+    def reserved_images(self) -> set[str]:
+        """Give the names of the images that reservations need."""
+        return {image for reservation_id, image in self._images.items() if reservation_id in self._reservations}
+
     # On disk.
 
     def as_json(self) -> dict[str, Any]:
@@ -151,6 +159,7 @@ class Demands:
                 for popular in self._popular.values()
             ],
             "reservations": [asdict(reservation) for reservation in self._reservations.values()],
+            "images": {key: image for key, image in self._images.items() if key in self._reservations},
         }
 
     def load(self, kept: Mapping[str, Any]) -> None:
@@ -168,6 +177,7 @@ class Demands:
         for entry in kept["reservations"]:
             made = Reservation(**{**entry, "spec": RepoSpec(**entry["spec"]), "problem": ""})
             self._reservations[made.id] = made
+        self._images = dict(kept.get("images", {}))
 
 
 def _order(kept: Mapping[str, Any]) -> SessionOrder:

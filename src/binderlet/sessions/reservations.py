@@ -61,6 +61,10 @@ class Reservations:
         """Those that have not ended, in the order in which they begin."""
         return self._demands.reservations
 
+    def images(self) -> set[str]:
+        """Give the names of the images that reservations need."""
+        return self._demands.reserved_images()
+
     def with_ready(self, ready: Mapping[str, int]) -> Sequence[tuple[Reservation, int]]:
         """Give each with how many standbys, counted by key, are there for it."""
         return [(one, self._demands.ready_for(one, ready)) for one in self.all]

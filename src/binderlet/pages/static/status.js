@@ -30,7 +30,38 @@ function reservation(entry) {
   });
 }
 
+function bytes(size) {
+  const units = [["GB", 2 ** 30], ["MB", 2 ** 20], ["kB", 2 ** 10]];
+  const [unit, factor] = units.find(([, factor]) => size >= factor) ?? ["bytes", 1];
+  return `${(size / factor).toFixed(factor >= 2 ** 30 ? 1 : 0)} ${unit}`;
+}
+
+const KINDS = {
+  image: "Images", environment: "Environments", base: "Base images", cache: "Build cache", container: "Ended sessions",
+  log: "Build logs", checkout: "Checkouts", mirror: "Copies of repositories", state: "Settings, history and caches",
+};
+
+function kind([name, size]) {
+  const item = document.createElement("li"), label = document.createElement("strong"), value = document.createElement("span");
+  label.textContent = KINDS[name] ?? name;
+  value.textContent = bytes(size);
+  value.className = "muted";
+  item.append(label, value);
+  return item;
+}
+
+function storage(disk) {
+  $("storage").hidden = !disk || disk.used === null;
+  if ($("storage").hidden) return;
+  const share = disk.budget ? Math.min(100, Math.round((100 * disk.used) / disk.budget)) : 0;
+  $("disk-meter").setAttribute("aria-valuenow", share);
+  $("disk-meter").firstElementChild.style.width = `${share}%`;
+  $("disk-sum").textContent = `${bytes(disk.used)} of ${bytes(disk.budget)} are used; builds may take ${bytes(disk.room)} more.`;
+  $("disk-kinds").replaceChildren(...Object.entries(disk.kinds).filter(([, size]) => size > 0).map(kind));
+}
+
 function show(status) {
+  storage(status.storage);
   for (const key of ["sessions", "standbys", "launches_waiting", "builds_running", "builds_waiting"]) $(key).textContent = status[key];
   $("session-limit").textContent = status.session_limit === null ? "" : ` of ${status.session_limit}`;
   const share = status.session_limit ? Math.min(100, Math.round((100 * status.sessions) / status.session_limit)) : 0;
