@@ -78,6 +78,7 @@ async def test_the_status_is_counts(app: Starlette) -> None:
         "session_limit": 40,
         "standbys": 0,
         "reservations": [],
+        "storage": None,
         "hibernated": 2,
         "hibernation_off": "there is no swap",
         "free": 37,
