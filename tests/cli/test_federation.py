@@ -120,3 +120,12 @@ def test_serve_with_a_wrong_file(command: Command) -> None:
     """A file that is not there ends it with a sentence."""
     assert command("federation", "serve", "-f", "none.toml", state=False) == 2
     assert "none.toml: cannot be read" in command.err
+
+
+def test_simulate(command: Command, file: Path) -> None:
+    """A simulation says what would be lost, for a file or for made-up members."""
+    short = ("--days", "0.1", "--repositories", "50")
+    assert command("federation", "simulate", *short, state=False) == 0
+    assert command.out.startswith("3 members, 0.1 days")
+    assert command("federation", "simulate", *short, "-f", str(file), "--json", state=False) == 0
+    assert json.loads(command.out)["members"] == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binderlet.federation.pick import Entry, busy, choose, choose_evenly, digest, draw, entry, key_of, prefer
+from binderlet.federation.pick import Entry, busy, choose, choose_evenly, digest, draw, entry, key_of, prefer, spill
 
 
 def entries(*weights: float) -> list[Entry]:
@@ -98,10 +98,20 @@ def test_prefer_who_has_the_image() -> None:
 
 def test_busy() -> None:
     """A member that got more than its fair share and a bit counts as busy."""
-    assert busy([0, 0], entries(1, 1), 0.25) == frozenset()
+    assert busy([0, 0], entries(1, 1), 0.25) == busy([9, 0], entries(1, 1), 0.25) == frozenset()
     assert busy([60, 40], entries(1, 1), 0.25) == frozenset()
-    assert busy([70, 30], entries(1, 1), 0.25) == {0}
-    assert busy([70, 30], entries(3, 1), 0.25) == frozenset()
+    assert busy([700, 300], entries(1, 1), 0.25) == {0}
+    assert busy([700, 300], entries(3, 1), 0.25) == frozenset()
+
+
+def test_spill() -> None:
+    """What would be a busy member's goes to the next best; where all are busy it stays."""
+    members, key = entries(1, 1, 1), keys(1)[0]
+    home = choose(key, members)
+    assert spill(key, members, home, {(home + 1) % 3}) == home
+    assert spill(key, members, home, {0, 1, 2}) == home
+    others = [index for index in range(3) if index != home]
+    assert spill(key, members, home, {home}) == others[choose(key, [members[index] for index in others])]
 
 
 def test_digest() -> None:

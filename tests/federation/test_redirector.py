@@ -119,7 +119,7 @@ def test_who_has_the_image() -> None:
     other = next(name for name in "abc" if name != home)
     redirector.learn_images(other, frozenset({digest(key_of(path))}))
     assert redirector.decide(path, b"") == (other, "image")
-    for _ in range(10):
+    for _ in range(200):
         redirector.give(path, b"")
     redirector.refresh()
     assert redirector.decide(path, b"") == (home, "choice")
@@ -135,13 +135,26 @@ def test_fair_shares_are_forgotten() -> None:
     home, _ = redirector.decide(path, b"")
     other = "ab".replace(home, "")
     redirector.learn_images(other, frozenset({digest(key_of(path))}))
-    for _ in range(10):
+    for _ in range(200):
         redirector.give(path, b"")
-    clock.now += 3600
+    clock.now += 5 * 3600
     redirector.refresh()
-    redirector.give(b"/build/x", b'host="https://%s.test"' % home.encode())
+    for _ in range(12):
+        redirector.give(b"/build/x", b'host="https://%s.test"' % home.encode())
     redirector.refresh()
     assert redirector.decide(path, b"") == (other, "image")
+
+
+def test_a_loved_repository() -> None:
+    """What would take a member far over its fair share goes to the next best."""
+    redirector = made(federation())
+    path = b"/build/gh/o/r/HEAD"
+    home = redirector.give(path, b"")
+    for _ in range(200):
+        redirector.give(path, b"")
+    redirector.refresh()
+    next_best, reason = redirector.decide(path, b"")
+    assert (next_best != home, reason) == (True, "spill")
 
 
 def test_a_budget_is_kept() -> None:

@@ -176,3 +176,51 @@ def ramp(
         change_file(file, member, ramp_values(file, share, weight, start, days))
     else:
         wish(read_settings(config, keys).settings, f"share={share}")
+
+
+@app.command("simulate", short_help="Run the redirector's choosing over a simulated year, with failures and crowds.")
+def simulate(
+    *,
+    file: InFile = None,
+    members: Annotated[int, typer.Option("--members", min=1, help="Made-up members, without --file.")] = 3,
+    launches: Annotated[float, typer.Option("--launches", min=1, help="Launches a day.")] = 25_000,
+    days: Annotated[float, typer.Option("--days", min=0.01, help="How long.")] = 365,
+    room: Annotated[
+        float,
+        typer.Option("--room", min=0.01, help="Places of all, as a multiple of the busiest usual hour's sessions."),
+    ] = 1.3,
+    session: Annotated[float, typer.Option("--session", min=1, help="Mean seconds of a session.")] = 1500,
+    failures: Annotated[float, typer.Option("--failures", min=0, help="Failures of each member a month.")] = 0.5,
+    repair: Annotated[
+        float, typer.Option("--repair", min=1, help="Mean seconds until a failed member is back.")
+    ] = 3600,
+    crowds: Annotated[float, typer.Option("--crowds", min=0, help="Flash crowds a month.")] = 4,
+    repositories: Annotated[int, typer.Option("--repositories", min=1, help="Different repositories.")] = 10_000,
+    step: Annotated[float, typer.Option("--step", min=1, help="Seconds of one step.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same year.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would be lost, refused, moved and waited for in a year of traffic as a public archive shows it.
+
+    It needs numpy: pip install 'binderlet[simulate]'.
+    """
+    import json
+    import sys
+
+    from binderlet.federation.config import read
+    from binderlet.federation.simulate import Simulation, World, describe, made_up, places_for
+    from binderlet.federation.traffic import Load
+
+    federation = read(file) if file is not None else made_up(members, seed)
+    load = Load(launches, repositories, crowds)
+    world = World(
+        places_for(federation, load, session, room), session, 200, failures, repair, step=step, days=days, seed=seed
+    )
+
+    def progress(part: float) -> None:
+        """Draw it on a terminal."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{part:4.0%}" if part < 1 else "\r")
+
+    result = Simulation(federation, load, world).run(progress)
+    typer.echo(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(describe(result)))

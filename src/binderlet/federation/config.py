@@ -111,8 +111,11 @@ class Spread(Section):
     )
     slow_start: Duration = Field(600.0, ge=0, description="Time in which a member that came back gets its whole share.")
     images: bool = Field(default=True, description="Prefer a member that has the image already.")
-    image_bound: float = Field(
-        0.25, ge=0, description="How far over its fair share images alone may take a member; 0.25: a quarter."
+    bound: float = Field(
+        0.25,
+        ge=0,
+        description="How far over its fair share a member may be; beyond, others get what would be its own, so that "
+        "one loved repository does not fill one member. 0.25: a quarter.",
     )
 
 

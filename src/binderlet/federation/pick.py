@@ -16,6 +16,8 @@ from hashlib import blake2b
 PREFIX = b"/build/"
 GITHUB = b"/build/gh/"
 HASH_BYTES = 8
+CHANCE = 2.0
+"""Standard deviations."""
 LARGEST = 2 ** (8 * HASH_BYTES) - 1
 
 
@@ -86,10 +88,19 @@ def prefer(key: bytes, entries: Sequence[Entry], home: int, holders: Iterable[in
     return having[choose(key, [entries[index] for index in having])]
 
 
+def spill(key: bytes, entries: Sequence[Entry], home: int, busy: Collection[int]) -> int:
+    """Give the next best member for a key whose home is busy; home where nobody else is free."""
+    free = [index for index in range(len(entries)) if index not in busy] if home in busy else []
+    return free[choose(key, [entries[index] for index in free])] if free else home
+
+
 def busy(counts: Sequence[float], entries: Sequence[Entry], bound: float) -> frozenset[int]:
-    """Give the indices of members that got more than their fair share, and ``bound`` of it more, of what was given."""
+    """Give the indices of members that got more than their fair share, and ``bound`` of it more, of what was given.
+
+    What chance alone may do (two standard deviations) does not count.
+    """
     total, weights = sum(counts), sum(one.weight for one in entries)
-    if not total:
-        return frozenset()
-    fair = ((1 + bound) * one.weight / weights * total for one in entries)
-    return frozenset(index for index, limit in enumerate(fair) if counts[index] > limit)
+    fair = [one.weight / weights * total for one in entries]
+    return frozenset(
+        index for index, part in enumerate(fair) if counts[index] > (1 + bound) * part + CHANCE * math.sqrt(part)
+    )

@@ -27,7 +27,7 @@ SAFE_TARGET = re.compile(rb"/build/[!-~]*")
 UNSAFE_IN_COOKIE = re.compile(rb"[;,\"\\]")
 REMEMBERED = 50_000
 """Choices kept until a weight changes."""
-RECENT = 300.0
+RECENT = 1800.0
 """Seconds in which a launch counts less and less towards a member's fair share."""
 CORS = b"access-control-allow-origin: *\r\naccess-control-allow-headers: cache-control, last-event-id\r\n"
 
@@ -66,7 +66,7 @@ class Redirector:
         self.federation = federation
         self.standings: dict[str, Standing] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
-        """Launches by member and reason: ``cookie``, ``choice``, ``image`` or ``random``."""
+        """Launches by member and reason: ``cookie``, ``choice``, ``spill``, ``image`` or ``random``."""
         self.ledger = ledger or Ledger()
         self._clock = clock
         self._chance = chance
@@ -113,6 +113,9 @@ class Redirector:
         taken = usable(self.shares, self.federation, self.standings)
         entries = [pick.entry(one.name, one.url, one.weight) for one in taken]
         if entries != self._entries:
+            if {one.name for one in entries} != {one.name for one in self._entries}:
+                # What the others got in the meantime is not to be made up for: that would flood who comes back.
+                self._recent.clear()
             self._entries = entries
             self._by_url = {self._words[one.name].url: index for index, one in enumerate(entries)}
             self._homes.clear()
@@ -120,7 +123,7 @@ class Redirector:
         self._ticked = now
         self._recent = {name: count * fading for name, count in self._recent.items()}
         counts = [self._recent.get(one.name, 0.0) for one in entries]
-        self._busy = pick.busy(counts, entries, self.federation.spread.image_bound)
+        self._busy = pick.busy(counts, entries, self.federation.spread.bound)
         self._date = b"date: " + formatdate(now, usegmt=True).encode() + b"\r\n\r\n"
 
     def decide(self, path: bytes, cookie: bytes) -> tuple[str, str]:
@@ -136,10 +139,12 @@ class Redirector:
             if len(self._homes) >= REMEMBERED:
                 self._homes.clear()
             home = self._homes[key] = pick.choose(key, entries)
+        taken = pick.spill(key, entries, home, self._busy) if home in self._busy else home
         if self._images and self.federation.spread.images:
-            index = self._prefer(key, home)
-            return entries[index].name, "choice" if index == home else "image"
-        return entries[home].name, "choice"
+            index = self._prefer(key, taken)
+            if index != taken:
+                return entries[index].name, "image"
+        return entries[taken].name, "choice" if taken == home else "spill"
 
     def _prefer(self, key: bytes, home: int) -> int:
         name = pick.digest(key)
