@@ -1,7 +1,7 @@
 """``simulate``: launches a second that the simulation of a federation goes through, at full size.
 
-1,000 members and 10 million launches a day, with failures and crowds, for ``DAYS`` (a quarter of a day unless the
-environment says more; 365 is a year), and a year of a federation of mybinder.org's size beside it.
+1,000 members and 10 million launches a day, with failures and crowds, for ``DAYS`` (one unless the environment says
+more; 365 is a year), and a year of a federation of mybinder.org's size beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks._figure import Figure, say
 from binderlet.federation.simulate import Result, Simulation, World, describe, made_up, places_for
 from binderlet.federation.traffic import DAY, YEAR, Load
 
-DAYS = float(os.environ.get("DAYS", "0.25"))
+DAYS = float(os.environ.get("DAYS", "1"))
 LARGE, SMALL = 10_000_000, 25_000
 
 
