@@ -16,11 +16,14 @@ import typer
 from binderlet.cli import (
     base_images,
     build,
+    check,
     config,
+    deploy,
     doctor,
     extend,
     federation,
     images,
+    install,
     k3s,
     launch,
     lock,
@@ -62,6 +65,12 @@ app.add_typer(federation.app, name="federation", short_help="Several Binders und
 app.add_typer(k3s.app, name="k3s", short_help="Set up K3s for sessions, and check a cluster.")
 app.add_typer(images.app, name="images")
 app.add_typer(swap.app, name="swap", short_help="Set up swap, so that quiet sessions need no memory.")
+app.command("check", short_help="Launch the example at the running service: proof that launches work.")(check.check)
+app.command("install", short_help="Make this machine a public Binder.")(install.install)
+app.command("deploy", short_help="Do the same on another machine over ssh.")(deploy.deploy)
+app.command("cloud-init", short_help="Print user-data for a new machine.")(deploy.cloud_init)
+app.command("upgrade", short_help="Replace the installed release while sessions go on.")(install.upgrade)
+app.command("uninstall", short_help="Take back all that 'install' did.")(install.uninstall)
 app.command("version")(version.version)
 
 

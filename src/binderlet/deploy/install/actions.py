@@ -1,0 +1,141 @@
+"""One thing done to the machine each: whether it is done, doing it, and taking it back.
+
+``do`` gives what ``undo`` needs, as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from binderlet.deploy.install.host import Host
+
+Undo = Mapping[str, Any]
+
+
+class Action(Protocol):
+    """One thing."""
+
+    @property
+    def what(self) -> str:
+        """Say it in a few words, for the plan."""
+
+    def is_done(self, host: Host) -> bool:
+        """Whether the machine is like that already."""
+
+    def do(self, host: Host) -> Undo:
+        """Do it.
+
+        Raises:
+            InstallError: it cannot be done.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """Debian packages."""
+
+    names: Sequence[str]
+
+    @property
+    def what(self) -> str:
+        """Name them."""
+        return f"packages {' '.join(self.names)}"
+
+    def missing(self, host: Host) -> list[str]:
+        """Give those that are not installed."""
+        query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *self.names]
+        found = {line.split()[0] for line in host.run(query).out.splitlines() if line.endswith(" installed")}
+        return [name for name in self.names if name not in found]
+
+    def is_done(self, host: Host) -> bool:
+        """Whether all are installed."""
+        return not self.missing(host)
+
+    def do(self, host: Host) -> Undo:
+        """Install those that are missing."""
+        missing = self.missing(host)
+        # A foreign source that cannot be read must not stop us: the next line says if something is really missing.
+        host.run(["apt-get", "update"])
+        host.must(
+            ["apt-get", "install", "--yes", "--no-install-recommends", *missing],
+            hint="/etc/apt/sources.list must name a mirror that answers.",
+        )
+        return {"packages": missing}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file with a text. ``keep``: one that is there already stays as it is, such as the operator's settings."""
+
+    path: PurePosixPath
+    text: str
+    mode: int = 0o644
+    keep: bool = False
+    then: Sequence[str] = ()
+    """A command that makes the machine read it."""
+
+    @property
+    def what(self) -> str:
+        """Name it."""
+        return str(self.path)
+
+    def is_done(self, host: Host) -> bool:
+        """Whether it is there as wanted."""
+        there = host.read(self.path)
+        return there is not None and (self.keep or there == self.text)
+
+    def do(self, host: Host) -> Undo:
+        """Write it; what was there before is kept for the undoing."""
+        before = host.read(self.path)
+        made = [str(folder) for folder in self.path.parents if not host.exists(folder)]
+        host.write(self.path, self.text, self.mode)
+        if self.then:
+            host.must(self.then)
+        return {"file": str(self.path), "before": before, "made": made, "then": list(self.then)}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A systemd unit, enabled and started."""
+
+    name: str
+
+    @property
+    def what(self) -> str:
+        """Name it."""
+        return f"start {self.name}"
+
+    def is_done(self, host: Host) -> bool:
+        """Whether it runs, and will after a restart of the machine."""
+        return all(
+            host.run(["systemctl", "--quiet", verb, self.name]).code == 0 for verb in ("is-active", "is-enabled")
+        )
+
+    def do(self, host: Host) -> Undo:
+        """Enable and start it."""
+        host.must(["systemctl", "daemon-reload"])
+        host.must(["systemctl", "enable", "--now", self.name], hint=f"journalctl -u {self.name} says why.")
+        return {"unit": self.name}
+
+
+def undo(host: Host, what: Undo) -> None:
+    """Take back what an action did. Packages stay: others may use them by now, and ``uninstall`` names them.
+
+    Raises:
+        InstallError: it cannot be taken back.
+    """
+    if name := what.get("unit"):
+        host.run(["systemctl", "disable", "--now", name])
+    if path := what.get("file"):
+        if what["before"] is None:
+            host.remove(path)
+            host.remove_empty(what["made"])
+        else:
+            host.write(path, what["before"], 0o644)
+        if what["then"]:
+            host.run(what["then"])
+    if folder := what.get("folder"):
+        host.remove(folder)

@@ -1,0 +1,119 @@
+"""Walks through the steps, keeps a record of what was done, and takes it back."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from binderlet.deploy.install.actions import Undo, undo
+from binderlet.deploy.install.host import Host, InstallError
+from binderlet.deploy.install.release import remove_command
+from binderlet.deploy.install.steps import Step
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, STATE
+
+RECORD = PurePosixPath("/var/lib/binderlet-install/record.json")
+"""Outside of the service's own state, so that it outlives it."""
+
+Tell = Callable[[str], None]
+
+
+def outstanding(host: Host, steps: Sequence[Step]) -> list[tuple[Step, list[str]]]:
+    """Give each step with what is left of it to do, in words; nothing is changed."""
+    return [(step, [action.what for action in step.actions if not action.is_done(host)]) for step in steps]
+
+
+def install(host: Host, steps: Sequence[Step], tell: Tell) -> None:
+    """Do what is not done yet; each thing is on record before the next begins.
+
+    Raises:
+        InstallError: something failed, or another installation goes on.
+    """
+    with alone(host):
+        for step in steps:
+            left = [action for action in step.actions if not action.is_done(host)]
+            tell(f"{step.name}: {'done already' if not left else step.why}")
+            for action in left:
+                tell(f"  {action.what}")
+                _remember(host, action.do(host))
+
+
+def uninstall(host: Host, tell: Tell, *, keep_data: bool = False, keep_images: bool = False) -> list[str]:
+    """Take back everything on record, last first; gives the packages that were installed, which stay.
+
+    Raises:
+        InstallError: nothing is installed, or something cannot be taken back; the record keeps the rest.
+    """
+    with alone(host):
+        record = read_record(host)
+        if not record:
+            raise InstallError("Nothing was installed here.", hint="'binderlet install' keeps a record.")
+        tell("ending the service and its sessions")
+        # It may have ended already; a control plane that is only left would leave sessions and HAProxy.
+        host.run([str(BINDERLET), "stop-service", "--config", str(CONFIG)])
+        if not keep_images:
+            _remove_images(host)
+        packages: list[str] = []
+        while record:
+            last = record[-1]
+            packages += last.get("packages", [])
+            if not (keep_data and last.get("file") == str(CONFIG)):
+                tell(f"taking back {last.get('unit') or last.get('file') or last.get('folder') or 'packages'}")
+                undo(host, last)
+            record.pop()
+            _write(host, record)
+        remove_command(host)
+        if not keep_data:
+            host.remove(STATE)
+        host.run(["systemctl", "daemon-reload"])
+    host.remove(RECORD.parent)
+    return sorted(set(packages))
+
+
+def _remove_images(host: Host) -> None:
+    """Remove what the engine keeps for us; an engine that is away keeps it."""
+    images = host.run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=binderlet/*"])
+    for name in images.out.split() if images.code == 0 else []:
+        host.run(["docker", "image", "rm", "--force", name])
+    host.run(["docker", "network", "rm", "binderlet"])
+
+
+@contextlib.contextmanager
+def alone(host: Host) -> Iterator[None]:
+    """Keep a second installation out until the block ends.
+
+    Raises:
+        InstallError: another one goes on.
+    """
+    place = host.at(RECORD.with_name("lock"))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InstallError("Another installation goes on here.", hint="Wait until it has ended.") from error
+        yield
+
+
+def read_record(host: Host) -> list[Undo]:
+    """Give what was done, in order."""
+    text = host.read(RECORD)
+    found: list[Undo] = json.loads(text) if text else []
+    return found
+
+
+def _remember(host: Host, done: Undo) -> None:
+    record = read_record(host)
+    # What was there before the first time counts: a file that is written again was ours.
+    if not any(_same(done, earlier) for earlier in record):
+        _write(host, [*record, done])
+
+
+def _same(one: Undo, other: Undo) -> bool:
+    return any(key in one and one[key] == other.get(key) for key in ("file", "unit", "folder", "packages"))
+
+
+def _write(host: Host, record: Sequence[Undo]) -> None:
+    host.write(RECORD, json.dumps(record, indent=1), 0o600)

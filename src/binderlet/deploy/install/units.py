@@ -1,0 +1,141 @@
+"""Files of the installed service: systemd units, kernel settings, firewall. Pure text."""
+
+from __future__ import annotations
+
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, HOME, STATE
+
+MARK = "# Written by 'binderlet install'; changes are lost with the next one.\n"
+
+SERVICE = f"""{MARK}
+[Unit]
+Description=binderlet: repositories as live Jupyter sessions
+Documentation=file:{HOME}/current
+After=network-online.target docker.service podman.socket binderlet-swap.service
+Wants=network-online.target
+StartLimitIntervalSec=300
+StartLimitBurst=10
+
+[Service]
+Type=exec
+ExecStart={BINDERLET} up --config {CONFIG}
+StateDirectory=binderlet
+WorkingDirectory={STATE}
+# USR1 ends the control plane alone: HAProxy, sessions and builds go on, and the next start takes them over.
+KillSignal=SIGUSR1
+KillMode=process
+SendSIGKILL=no
+TimeoutStopSec=60
+Restart=on-failure
+RestartSec=2
+Slice=binderlet.slice
+OOMScoreAdjust=-500
+LimitNOFILE=1048576
+# It needs root for cgroups, swap and ports; everything else is taken away.
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectHome=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=no
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+UMask=0022
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+SLICE = f"""{MARK}
+[Unit]
+Description=binderlet's control plane and data path
+
+[Slice]
+# What visitors' sessions can never take from them.
+MemoryMin=256M
+CPUWeight=1000
+IOWeight=1000
+"""
+
+SWAP = f"""{MARK}
+[Unit]
+Description=Swap for binderlet's quiet sessions
+DefaultDependencies=no
+After=local-fs.target systemd-sysctl.service
+Before=binderlet.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={BINDERLET} swap setup
+ExecStop={BINDERLET} swap off
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+SYSCTL = f"""{MARK}
+# Each Jupyter server watches files; the default of 128 instances ends at about 100 sessions.
+fs.inotify.max_user_instances = 65536
+fs.inotify.max_user_watches = 4194304
+fs.file-max = 4194304
+kernel.pid_max = 4194304
+net.core.somaxconn = 4096
+net.ipv4.ip_local_port_range = 10240 65535
+net.netfilter.nf_conntrack_max = 262144
+# Neighbour tables large enough for a bridge with a thousand sessions.
+net.ipv4.neigh.default.gc_thresh1 = 2048
+net.ipv4.neigh.default.gc_thresh2 = 8192
+net.ipv4.neigh.default.gc_thresh3 = 16384
+vm.max_map_count = 1048576
+"""
+
+JOURNAL = f"""{MARK}
+[Journal]
+SystemMaxUse=1G
+MaxRetentionSec=3month
+"""
+
+UPDATES = f"""{MARK.replace("#", "//")}
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+"""
+
+FIREWALL_UNIT = f"""{MARK}
+[Unit]
+Description=binderlet's firewall
+DefaultDependencies=no
+Before=network-pre.target
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f /etc/binderlet/firewall.nft
+ExecStop=-/usr/sbin/nft delete table inet binderlet_host
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def firewall(ssh_port: int) -> str:
+    """Give the rules: from outside only ssh and the web; other tables, such as Docker's, are not touched."""
+    return f"""#!/usr/sbin/nft -f
+{MARK}
+table inet binderlet_host
+delete table inet binderlet_host
+table inet binderlet_host {{
+  chain input {{
+    type filter hook input priority filter + 10; policy drop;
+    ct state established,related accept
+    ct state invalid drop
+    iif lo accept
+    meta l4proto {{ icmp, ipv6-icmp }} accept
+    udp sport 67 udp dport 68 accept
+    tcp dport {{ {", ".join(map(str, sorted({ssh_port, 80, 443})))} }} accept
+  }}
+}}
+"""

@@ -1,0 +1,83 @@
+"""Replaces the control plane while sessions go on, and goes back by itself when the new one does not work."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+
+from binderlet.deploy.install.host import Host, InstallError
+from binderlet.deploy.install.release import RELEASES, Program, Release, current, drop_old, switch_to
+from binderlet.deploy.install.runner import Tell, alone
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG
+
+SPACE = 2 * 1024**3
+"""Bytes that must be free: a release takes about 300 MB, its download as much again."""
+PATIENCE = 1800.0
+"""Seconds in which the service has to come up: a new base image may have to be made first."""
+
+
+def upgrade(host: Host, release: Release, tell: Tell, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Install a release, switch to it, and launch the example for real; on failure the old one runs again.
+
+    Raises:
+        InstallError: nothing is installed, there is no room, or the new release does not work; then all is as before.
+    """
+    with alone(host):
+        before = current(host)
+        if not before:
+            raise InstallError("binderlet is not installed here.", hint="'binderlet install' does that.")
+        if before == release.id:
+            tell(f"{before} runs already")
+            return
+        _check_room(host)
+        tell(f"installing {release.id} beside {before}")
+        Program(release, switch=False).do(host)
+        host.must(
+            [f"{RELEASES}/{release.id}/bin/binderlet", "config", "check", "--config", str(CONFIG)],
+            hint="The new release does not take these settings; nothing was changed.",
+        )
+        tell("switching: sessions, builds and HAProxy go on")
+        try:
+            _run(host, release.id, sleep)
+        except InstallError as error:
+            tell(f"{release.id} does not work: going back to {before}")
+            _run(host, before, sleep)
+            raise InstallError(
+                f"{release.id} does not work, and {before} runs again. {error.message}", hint=error.hint
+            ) from error
+        tell(f"{release.id} runs, and has launched the example")
+        for old in drop_old(host, {before, release.id}):
+            tell(f"removed {old}")
+
+
+def _run(host: Host, release: str, sleep: Callable[[float], None]) -> None:
+    switch_to(host, release)
+    host.must(["systemctl", "restart", "binderlet.service"], hint="journalctl -u binderlet says why.")
+    wait_until_up(host, sleep)
+    host.must([str(BINDERLET), "check", "--config", str(CONFIG)], hint="journalctl -u binderlet says why.")
+
+
+def wait_until_up(host: Host, sleep: Callable[[float], None] = time.sleep, patience: float = PATIENCE) -> None:
+    """Return once the service answers.
+
+    Raises:
+        InstallError: it does not, with its last words.
+    """
+    for _ in range(int(patience)):
+        if host.run([str(BINDERLET), "status", "--config", str(CONFIG)]).code in {0, 1}:
+            return
+        if host.run(["systemctl", "--quiet", "is-failed", "binderlet.service"]).code == 0:
+            break
+        sleep(1.0)
+    words = host.run(["journalctl", "--unit", "binderlet", "--lines", "15", "--output", "cat", "--no-pager"]).out
+    raise InstallError(f"The service does not come up. Its last words: {words.strip()}")
+
+
+def _check_room(host: Host) -> None:
+    free = shutil.disk_usage(host.at(RELEASES)).free
+    if free < SPACE:
+        raise InstallError(
+            f"{free / 1024**3:.1f} GB are free, and a release needs {SPACE / 1024**3:.0f} while it is installed.",
+            hint="'binderlet base prune' and 'docker system df' show what could go.",
+        )

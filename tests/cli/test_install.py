@@ -1,0 +1,117 @@
+"""``binderlet install``, ``uninstall`` and ``upgrade``, on a machine that is a folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from binderlet.cli import install
+from binderlet.cli.install import address_of_this_machine, steps_for, this_machine, values
+from binderlet.deploy.install import release, runner
+from binderlet.deploy.install import upgrade as upgrade_module
+from binderlet.deploy.install.host import Host, InstallError, Said
+from binderlet.deploy.install.release import Release
+from binderlet.deploy.install.wanted import Wanted
+from support.command import Command
+from support.fake_host import FakeHost
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, where no settings file lies about."""
+    monkeypatch.chdir(tmp_path)
+    return Command(tmp_path, capsys)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """A machine on which every program succeeds, and a release."""
+    made = FakeHost(
+        tmp_path / "root", lambda command: Said(0, "git installed\n") if command[0] == "dpkg-query" else None
+    )
+    (tmp_path / "binderlet-0.2.0-py3-none-any.whl").write_text("wheel")
+    (tmp_path / "requirements.lock").write_text("lock")
+    mine = Release(tmp_path / "binderlet-0.2.0-py3-none-any.whl", tmp_path / "requirements.lock")
+    monkeypatch.setattr(install, "this_machine", lambda: made)
+    monkeypatch.setattr(release, "this_release", lambda *_: mine)
+    return made
+
+
+def test_a_plan_changes_nothing(command: Command, host: FakeHost) -> None:
+    """Each step is shown with its reason and what is left to do."""
+    assert command("install", "--domain", "b.org", "--dry-run", state=False) == 0
+    assert "firewall: From outside only ssh and the web" in command.out
+    assert "will do: /etc/binderlet/binderlet.toml" in command.out
+    assert not host.exists("/etc/binderlet")
+
+
+def test_install_and_uninstall(command: Command, host: FakeHost) -> None:
+    """All is done, then shown as done already, then taken back; packages stay unless they are to go."""
+    assert command("install", "--domain", "b.org", "--set", "server.port=8080", state=False) == 0
+    assert "ready: https://b.org/" in command.out
+    assert "port = 8080" in (host.read("/etc/binderlet/binderlet.toml") or "")
+    assert command("install", "--domain", "b.org", state=False) == 0
+    assert "settings: done already" in command.out
+    assert command("uninstall", state=False) == 0
+    assert "Packages that were installed for it stay: ca-certificates" in command.out
+    assert "gone from this machine" in command.out
+    assert command("uninstall", state=False) == 1
+    assert command("install", state=False) == 0
+    assert "ready: http://" in command.out
+    assert command("uninstall", "--purge", state=False) == 0
+    assert any(ran.startswith("apt-get purge --yes --autoremove") for ran in host.ran)
+
+
+def test_upgrade(command: Command, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release is handed on."""
+    given = list[object]()
+    monkeypatch.setattr(upgrade_module, "upgrade", lambda host, release, _: given.extend((host, release)))
+    assert command("upgrade", state=False) == 0
+    assert given[0] is host
+
+
+def test_only_root_on_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are told so."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(InstallError, match="Only root"):
+        this_machine()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(Host, "exists", lambda *_: False)
+    with pytest.raises(InstallError, match="systemd does not run"):
+        this_machine()
+    monkeypatch.setattr(Host, "exists", lambda *_: True)
+    assert isinstance(this_machine(), Host)
+
+
+def test_an_engine_that_answers_is_used(host: FakeHost, tmp_path: Path) -> None:
+    """None is installed beside it."""
+    assert "engine" in {step.name for step in steps_for(host, Wanted(""), None, tmp_path)}
+    host.write("/var/run/docker.sock", "", 0o600)
+    assert "engine" not in {step.name for step in steps_for(host, Wanted(""), None, tmp_path)}
+
+
+def test_values_are_what_toml_has() -> None:
+    """Numbers and lists are such, all else is text."""
+    given = ["a.b=1", "a.c=true", "a.d=[1]", "a.e=10m", "a.f=127.0.0.1"]
+    assert values(given) == {"a.b": 1, "a.c": True, "a.d": [1], "a.e": "10m", "a.f": "127.0.0.1"}
+    assert values(None) == {}
+
+
+def test_the_address_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the one that others see; without a network, the name."""
+    assert address_of_this_machine()
+
+    def away(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(socket.socket, "connect", away)
+    assert address_of_this_machine() == socket.gethostname()
+
+
+def test_the_record_is_where_uninstall_looks(host: FakeHost, command: Command) -> None:
+    """What was done is on record."""
+    assert command("install", "--no-swap", state=False) == 0
+    assert host.exists(runner.RECORD)

@@ -1,0 +1,96 @@
+"""One thing done to a machine, and taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from binderlet.deploy.install.actions import File, Packages, Unit, undo
+from binderlet.deploy.install.host import InstallError, Said
+from support.fake_host import FakeHost
+
+PATH = PurePosixPath("/etc/new/file.conf")
+
+
+def test_only_missing_packages_are_installed(tmp_path: Path) -> None:
+    """What is there already is not ours to remove later."""
+    installed = {"git"}
+
+    def play(command: list[str]) -> Said | None:
+        if command[0] == "dpkg-query":
+            return Said(
+                1, "".join(f"{name} installed\n" for name in sorted(installed)) + "old not-installed\nno package"
+            )
+        if command[:2] == ["apt-get", "install"]:
+            installed.update(command[4:])
+        return None
+
+    host, packages = FakeHost(tmp_path, play), Packages(("git", "haproxy", "old"))
+    assert not packages.is_done(host)
+    assert packages.do(host) == {"packages": ["haproxy", "old"]}
+    assert packages.is_done(host)
+    assert packages.what == "packages git haproxy old"
+
+
+def test_apt_that_fails_says_so(tmp_path: Path) -> None:
+    """The words are apt's, the hint says where to look."""
+    host = FakeHost(tmp_path, lambda command: Said(100, "E: no") if command[:2] == ["apt-get", "install"] else None)
+    with pytest.raises(InstallError, match="E: no") as error:
+        Packages(("haproxy",)).do(host)
+    assert "sources.list" in error.value.hint
+
+
+def test_a_file_comes_and_goes(tmp_path: Path) -> None:
+    """It is written once, its reader is told, and it goes with the folders that were made for it."""
+    host, file = FakeHost(tmp_path), File(PATH, "text", then=("reread", "it"))
+    assert not file.is_done(host)
+    done = file.do(host)
+    assert file.is_done(host)
+    assert not File(PATH, "other").is_done(host)
+    assert file.what == str(PATH)
+    undo(host, done)
+    assert not host.exists("/etc")
+    assert host.ran == ["reread it", "reread it"]
+
+
+def test_a_file_that_was_there_comes_back(tmp_path: Path) -> None:
+    """What another wrote is as before; the operator's own file is never touched."""
+    host = FakeHost(tmp_path)
+    host.write(PATH, "theirs", 0o644)
+    assert File(PATH, "text", keep=True).is_done(host)
+    done = File(PATH, "ours").do(host)
+    undo(host, done)
+    assert host.read(PATH) == "theirs"
+
+
+def test_a_unit_is_started_and_stopped(tmp_path: Path) -> None:
+    """It is done only when it runs now and after a restart."""
+    state: set[str] = set()
+
+    def play(command: list[str]) -> Said | None:
+        if command[1] == "--quiet":
+            return Said(0 if command[2] in state else 3, "")
+        return None
+
+    host, unit = FakeHost(tmp_path, play), Unit("x.service")
+    state.add("is-active")
+    assert not unit.is_done(host)
+    state.add("is-enabled")
+    assert unit.is_done(host)
+    assert unit.do(host) == {"unit": "x.service"}
+    undo(host, {"unit": "x.service"})
+    assert host.ran[-3:] == [
+        "systemctl daemon-reload",
+        "systemctl enable --now x.service",
+        "systemctl disable --now x.service",
+    ]
+    assert unit.what == "start x.service"
+
+
+def test_a_folder_goes_with_all_in_it(tmp_path: Path) -> None:
+    """What is on record as ours is removed whole."""
+    host = FakeHost(tmp_path)
+    host.write("/opt/x/y", "z", 0o644)
+    undo(host, {"folder": "/opt/x"})
+    assert not host.exists("/opt/x")

@@ -1,0 +1,109 @@
+"""Walking through the steps, being interrupted, and taking all of it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from binderlet.deploy.install.actions import Action, File
+from binderlet.deploy.install.host import InstallError, Said
+from binderlet.deploy.install.runner import RECORD, alone, install, outstanding, read_record, uninstall
+from binderlet.deploy.install.steps import Step
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG
+from support.fake_host import FakeHost
+
+ONE, TWO = File(PurePosixPath("/etc/one"), "1"), File(PurePosixPath("/etc/two"), "2")
+
+
+def plan(*actions: Action) -> Sequence[Step]:
+    """Make a plan of one step for each."""
+    return [Step(action.what, "It is needed.", [action]) for action in actions]
+
+
+def quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    """A second run finds nothing to do, and the record has each thing once."""
+    host, told = FakeHost(tmp_path), list[str]()
+    assert outstanding(host, plan(ONE)) == [(plan(ONE)[0], ["/etc/one"])]
+    install(host, plan(ONE, TWO), told.append)
+    install(host, plan(ONE, TWO), told.append)
+    assert told == [
+        *("/etc/one: It is needed.", "  /etc/one", "/etc/two: It is needed.", "  /etc/two"),
+        *("/etc/one: done already", "/etc/two: done already"),
+    ]
+    assert [done["file"] for done in read_record(host)] == ["/etc/one", "/etc/two"]
+    install(host, plan(File(ONE.path, "changed")), quiet)
+    assert len(read_record(host)) == 2
+    assert read_record(host)[0]["before"] is None
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    """What was done before a failure is on record, and the next run does the rest."""
+    broken = True
+
+    def play(command: list[str]) -> Said | None:
+        return Said(1, "no") if broken and command == ["reread"] else None
+
+    host = FakeHost(tmp_path, play)
+    failing = File(TWO.path, "2", then=("reread",))
+    with pytest.raises(InstallError, match="no"):
+        install(host, plan(ONE, failing), quiet)
+    assert len(read_record(host)) == 1
+    broken = False
+    install(host, plan(ONE, failing), quiet)
+    assert host.read("/etc/two") == "2"
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    """The second says that the first goes on."""
+    host = FakeHost(tmp_path)
+    with alone(host), pytest.raises(InstallError, match="Another installation goes on"):
+        install(host, plan(ONE), quiet)
+
+
+def test_all_of_it_is_taken_back(tmp_path: Path) -> None:
+    """The service ends first, then things go in the other order; state and record too; packages are named."""
+    host = FakeHost(tmp_path)
+    install(host, plan(ONE, TWO), quiet)
+    host.write(RECORD, json.dumps([{"packages": ["zstd"]}, *read_record(host)]), 0o600)
+    host.write("/var/lib/binderlet/history.sqlite", "x", 0o600)
+    told = list[str]()
+    assert uninstall(host, told.append) == ["zstd"]
+    assert told[0] == "ending the service and its sessions"
+    assert told[1:] == [f"taking back {what}" for what in ("/etc/two", "/etc/one", "packages")]
+    assert host.ran[0] == f"{BINDERLET} stop-service --config {CONFIG}"
+    assert not any(file.is_file() for file in tmp_path.rglob("*"))
+    with pytest.raises(InstallError, match="Nothing was installed"):
+        uninstall(host, quiet)
+
+
+def test_settings_and_state_can_stay(tmp_path: Path) -> None:
+    """For a later installation."""
+    host = FakeHost(tmp_path)
+    install(host, plan(File(CONFIG, "mine")), quiet)
+    host.write("/var/lib/binderlet/history.sqlite", "x", 0o600)
+    uninstall(host, quiet, keep_data=True)
+    assert host.read(CONFIG) == "mine"
+    assert host.exists("/var/lib/binderlet/history.sqlite")
+
+
+@pytest.mark.parametrize(("keep", "removed"), [(False, True), (True, False)])
+def test_the_engines_images(tmp_path: Path, *, keep: bool, removed: bool) -> None:
+    """Ours go, unless the operator keeps them; an engine that is away is no error."""
+
+    def play(command: list[str]) -> Said | None:
+        return Said(0, "binderlet/env:1\nbinderlet/base:2\n") if command[:2] == ["docker", "images"] else None
+
+    host = FakeHost(tmp_path, play)
+    install(host, plan(ONE), quiet)
+    uninstall(host, quiet, keep_images=keep)
+    assert ("docker image rm --force binderlet/base:2" in host.ran) is removed
+    away = FakeHost(tmp_path, lambda command: Said(1, "Cannot connect") if command[0] == "docker" else None)
+    install(away, plan(ONE), quiet)
+    uninstall(away, quiet)

@@ -1,0 +1,41 @@
+"""What is to be done, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from binderlet.deploy.install.actions import Packages, Unit
+from binderlet.deploy.install.steps import Machine, Step, steps
+from binderlet.deploy.install.wanted import Wanted
+
+PROGRAM = Unit("program")
+ALL = ["packages", "engine", "program", "settings", "kernel", "updates", "swap", "firewall", "service"]
+
+
+def named(found: list[Step]) -> list[str]:
+    """Give the names."""
+    return [step.name for step in found]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "machine", "missing"),
+    [
+        (Wanted("b.org"), Machine(has_engine=False), set()),
+        (Wanted("b.org"), Machine(has_engine=True), {"engine"}),
+        (Wanted("b.org", swap=False, firewall=False), Machine(has_engine=False), {"swap", "firewall"}),
+        (Wanted("b.org", updates=False), Machine(has_engine=False), {"updates"}),
+    ],
+)
+def test_only_what_is_wanted(wanted: Wanted, machine: Machine, missing: set[str]) -> None:
+    """Each part can be left out; the service comes last, when all it needs is there."""
+    found = list(steps(wanted, machine, PROGRAM))
+    assert named(found) == [name for name in ALL if name not in missing]
+    assert all(step.why.endswith(".") and step.actions for step in found)
+
+
+def test_packages_that_only_some_releases_have() -> None:
+    """Newer ones split docker.io."""
+    machine = Machine(has_engine=False, available=frozenset({"docker-cli"}))
+    engine = next(step for step in steps(Wanted(""), machine, PROGRAM) if step.name == "engine")
+    assert isinstance(engine.actions[0], Packages)
+    assert list(engine.actions[0].names) == ["docker.io", "iptables", "docker-cli"]

@@ -1,0 +1,28 @@
+"""Files of the installed service, read by the programs they are for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from binderlet.deploy.install import units
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nftables is not installed")
+@pytest.mark.parametrize(("port", "ports"), [(22, "22, 80, 443"), (2222, "80, 443, 2222")])
+def test_the_firewall_is_taken_by_nft(tmp_path: Path, port: int, ports: str) -> None:
+    """The rules are valid, and leave open ssh wherever it is and the web."""
+    rules = tmp_path / "rules.nft"
+    rules.write_text(units.firewall(port))
+    assert f"tcp dport {{ {ports} }} accept" in rules.read_text()
+    subprocess.run(["nft", "--check", "--file", str(rules)], check=True, capture_output=True)
+
+
+def test_every_file_says_who_wrote_it() -> None:
+    """An operator who finds one knows where it is from."""
+    texts = (units.SERVICE, units.SLICE, units.SWAP, units.SYSCTL, units.JOURNAL, units.UPDATES, units.FIREWALL_UNIT)
+    assert all("Written by 'binderlet install'" in text for text in (*texts, units.firewall(22)))
+    assert units.UPDATES.startswith("//")

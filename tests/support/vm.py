@@ -1,0 +1,143 @@
+"""A machine with systemd in a container, and releases of this checkout to install on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from support.service import docker as docker_command
+
+ROOT = Path(__file__).parents[2]
+IMAGE = "binderlet-test/vm:1"
+CA = "/etc/ssl/certs/ca-certificates.crt"
+PACKAGES = (
+    *("systemd-sysv", "dbus", "openssh-server", "python3", "python3-venv", "ca-certificates", "iproute2", "procps"),
+    *("haproxy", "git", "git-lfs", "mmdebstrap", "nftables", "kmod"),
+)
+"""What a cloud image has, and most of what the service needs, so that tests do not download it again and again."""
+
+
+PASSED_ON = re.compile(r"PIP_(INDEX|EXTRA|PROXY|DEFAULT)|HTTPS?_PROXY|NO_PROXY", re.IGNORECASE)
+
+
+def docker(*arguments: str) -> str:
+    """Run a docker command that has to succeed; gives what it printed."""
+    done = subprocess.run([docker_command(), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (arguments, done.stderr)
+    return done.stdout
+
+
+class Machine:
+    """A running one. It shares this machine's network and container engine."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, command: str, *, timeout: float = 600) -> tuple[int, str]:
+        """Run a shell command as root; gives exit code and output."""
+        done = subprocess.run(
+            [docker_command(), "exec", *_environment(), self.name, "bash", "-c", command],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def must(self, command: str, *, timeout: float = 600) -> str:
+        """Run a shell command that has to succeed; gives its output."""
+        code, out = self.run(command, timeout=timeout)
+        assert code == 0, f"{command}: {code}\n{out}\n{self.run('journalctl --unit binderlet -n 40 -o cat')[1]}"
+        return out
+
+    def put(self, file: Path, folder: str = "/root/") -> str:
+        """Copy a file to it; gives where it is."""
+        docker("cp", str(file), f"{self.name}:{folder}")
+        return f"{folder}{file.name}"
+
+    def files(self) -> set[str]:
+        """Name every file in the places that an installation touches."""
+        out = self.must("find /etc /opt /usr/local /var/lib/binderlet* -xdev 2>/dev/null || true")
+        return {line for line in out.splitlines() if "__pycache__" not in line and not line.startswith("/etc/ssl")}
+
+    def reboot(self) -> None:
+        """Start the machine again, as after a loss of power."""
+        docker("restart", "--time", "20", self.name)
+        self.wait_booted()
+
+    def wait_booted(self) -> None:
+        """Return once systemd has started what it starts."""
+        for _ in range(600):
+            if self.run("systemctl is-system-running")[1].strip() in {"running", "degraded"}:
+                return
+            time.sleep(0.2)
+        raise TimeoutError(self.run("systemctl list-jobs; systemctl --failed")[1])
+
+
+@contextmanager
+def machine() -> Iterator[Machine]:
+    """Boot a machine; it is gone at the end of the block."""
+    _make_image()
+    name = f"binderlet-vm-{uuid4().hex[:8]}"
+    # Not --privileged: all that systemd needs is to mount, and to see its own control group.
+    docker(
+        *("run", "--detach", "--name", name, "--network", "host", "--hostname", "vm"),
+        *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined"),
+        *("--security-opt", "apparmor=unconfined", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),  # noqa: S108 - inside the container
+        *("--volume", "/sys/fs/cgroup:/sys/fs/cgroup:ro", "--volume", "/var/run/docker.sock:/run/docker.sock"),
+        *("--volume", f"{CA}:{CA}:ro", IMAGE, "/sbin/init"),
+    )
+    booted = Machine(name)
+    try:
+        booted.wait_booted()
+        yield booted
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def _make_image() -> None:
+    if docker("images", "--quiet", IMAGE).strip():
+        return
+    with tempfile.TemporaryDirectory(prefix="bl-vm-") as folder:
+        tar = Path(folder, "vm.tar")
+        command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}", "bookworm", str(tar)]
+        subprocess.run(command, check=True, capture_output=True)
+        docker("import", str(tar), IMAGE)
+
+
+def _environment() -> list[str]:
+    """Give what lets pip on the machine reach its index as pip here does."""
+    given = {name: value for name, value in os.environ.items() if PASSED_ON.match(name)}
+    given |= {"SSL_CERT_FILE": CA, "PIP_CERT": CA}
+    return [part for name, value in given.items() for part in ("--env", f"{name}={value}")]
+
+
+def make_wheel(folder: Path) -> Path:
+    """Build this checkout's release."""
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True, capture_output=True)
+    return next(folder.glob("binderlet-*.whl"))
+
+
+def next_release(wheel: Path, version: str, *, broken: bool = False) -> Path:
+    """Make a later release of a wheel; a broken one starts, and then fails every launch."""
+    before = wheel.name.split("-")[1]
+    made = wheel.with_name(wheel.name.replace(before, version))
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name.endswith((".dist-info/METADATA", "binderlet/__init__.py", ".dist-info/RECORD")):
+                text = text.replace(before.encode(), version.encode())
+            if broken and name == "binderlet/launch/runner.py":
+                text += b"\n\ndef image_name(*_, **__):\n    raise LaunchFailed('This release launches nothing.')\n"
+            new.writestr(name.replace(f"-{before}.dist-info", f"-{version}.dist-info"), text)
+    return made
