@@ -5,6 +5,8 @@
     BinderletError
     |-- ConfigError             a setting is unknown, missing or wrong
     |-- BadSpec                 the URL does not name a repository
+    |-- BadRange                days that are asked for are none
+    |-- BadPrices               a table of prices is not of the form
     |-- UnknownProvider         no repo provider of that name is enabled
     |-- NotFound
     |   |-- RefNotFound         the repository has no such branch, tag or commit
@@ -27,6 +29,7 @@
     |   |-- StoreUnavailable    the history database
     |   |-- StorageUnavailable  the object storage
     |   |-- ImagesUnavailable   the image registry
+    |   |-- ArchiveUnavailable  an archive of launches
     |   `-- ServiceUnavailable  the control plane, for the command line
     |-- BuildFailed             the repository could not be made into an image
     |   |-- BuildTimeout        the deadline passed
@@ -81,6 +84,21 @@ class BadSpec(BinderletError):
     status = 400
     code = "bad_spec"
     default_hint = "Make the link again with the form on the home page."
+
+
+class BadRange(BinderletError):
+    """The days that are asked for are none."""
+
+    status = 400
+    code = "bad_range"
+    default_hint = "Write days as 2027-01-31, the first one before the last."
+
+
+class BadPrices(BinderletError):
+    """A table of prices is not of the form."""
+
+    code = "bad_prices"
+    default_hint = "docs/how-to/plan.md shows the form; every entry needs a source and a date."
 
 
 class UnknownProvider(BinderletError):
@@ -251,6 +269,13 @@ class ImagesUnavailable(Unavailable):
 
     code = "images_unavailable"
     default_hint = "Images that are on this machine still launch; 'binderlet status' and /health say what is wrong."
+
+
+class ArchiveUnavailable(Unavailable):
+    """An archive of launches cannot be read."""
+
+    code = "archive_unavailable"
+    default_hint = "Name a folder with files events-YYYY-MM-DD.jsonl, or a URL under which index.jsonl lists them."
 
 
 class ServiceUnavailable(Unavailable):

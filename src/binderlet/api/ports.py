@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from binderlet import __version__
 from binderlet.config import Settings
+from binderlet.dashboard.charts import Chart
+from binderlet.dashboard.store import StatisticsStore
 from binderlet.events.bus import Story
 from binderlet.images.housekeeper import Housekeeper
 from binderlet.launch.request import LaunchRequest
@@ -193,6 +195,11 @@ class PageSet(Protocol):
     def status(self, base: str) -> Page:
         """Show how this service is; the page fetches ``/api/status`` again and again."""
 
+    def statistics(
+        self, base: str, charts: Sequence[Chart], *, query: str, presets: Sequence[tuple[str, str]], archive: bool
+    ) -> Page:
+        """Show charts, each with its table; ``query`` asks for the same days."""
+
     def problem(self, base: str, status: int, message: str, hint: str) -> Page:
         """Show an error to people."""
 
@@ -245,6 +252,10 @@ class Services:
     """Where answers to a certificate authority are; None where none is asked."""
     membership: Membership | None = None
     """None where no federation is asked for."""
+    statistics: StatisticsStore | None = None
+    """None where the pages of statistics are switched off."""
+    archive: Path | None = None
+    """The folder of the archive's public files; None where they are not served."""
     builder_info: Mapping[str, str] = field(default_factory=dict)
     """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
     storage: Storage | None = None

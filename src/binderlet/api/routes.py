@@ -26,6 +26,7 @@ from binderlet.api.reservations import Reservations
 from binderlet.api.session_end import SessionEnds
 from binderlet.api.site import Site
 from binderlet.api.sse import Streams
+from binderlet.api.statistics import statistics_routes
 from binderlet.api.tokens import BuildTokens
 from binderlet.api.versions import Versions
 
@@ -61,6 +62,7 @@ def create_app(services: Services) -> Starlette:
         Route("/", site.home),
         Route("/about", site.about),
         Route("/status", site.status),
+        *statistics_routes(services, site),
         Prefix("/v2/", request_response(site.launch), READ),
         Prefix("/repo/", request_response(site.legacy), READ),
         # files

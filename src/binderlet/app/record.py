@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from binderlet import __version__
-from binderlet.config.schema import EventSettings
+from binderlet.api.health import is_healthy
+from binderlet.app.statistics import Counting
+from binderlet.config import Settings
 from binderlet.events.archive import Archive
 from binderlet.events.bus import Bus
 from binderlet.events.metrics import Metrics
@@ -21,28 +24,33 @@ class Record:
     def __init__(
         self,
         state: Path,
-        settings: EventSettings,
+        settings: Settings,
         status: Callable[[], ServiceStatus],
         provider_names: Mapping[str, str],
     ) -> None:
         self.metrics = Metrics(status, version=__version__, provider_names=provider_names)
-        self.history = History(state / "history.sqlite", keep=settings.history)
-        self._archive = Archive(state / "archive")
-        self._archives = settings.archive
+        self.history = History(state / "history.sqlite", keep=settings.events.history)
+        self._archive = Archive(state / "archive", origin=settings.archive.origin, private=settings.archive.private)
+        self._archives = settings.events.archive
+        self.counting = Counting(state, settings, is_well=lambda: is_healthy(status()))
 
-    def keep(self, bus: Bus, tasks: Tasks) -> None:
-        """Put on record what the bus tells from now on."""
+    async def keep(self, bus: Bus, tasks: Tasks) -> None:
+        """Put on record what the bus tells from now on, and what an earlier process had no time for."""
         bus.listen(self.metrics.listen)
         bus.listen(self.history.listen)
         tasks.start(self.history.run(), name="history")
         if self._archives:
+            await self._archive.open()
             bus.listen(self._archive.listen)
             tasks.start(self._archive.run(), name="archive")
+        self.counting.start(tasks)
 
     def render(self) -> bytes:
         """Give the metrics as Prometheus reads them."""
         self.metrics.set_dropped("history", self.history.dropped)
         self.metrics.set_dropped("launch events", self._archive.dropped)
+        fresh = self.counting.publisher.freshness
+        self.metrics.set_archive(fresh.published_at, fresh.behind(time.time()))
         return self.metrics.render()
 
     async def close(self) -> None:

@@ -35,6 +35,7 @@ from binderlet.launch.builds import Builds
 from binderlet.launch.places import Places
 from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
+from binderlet.model import Check
 from binderlet.pages.views import Pages
 from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
@@ -112,10 +113,11 @@ class Service:
             self.hibernator,
             self.standbys,
             self._vitals,
+            others=self._more_checks,
         )
         self.record = Record(
             state,
-            settings.events,
+            settings,
             self.view.status,
             {provider.id: provider.event_name for provider in self.providers.values()},
         )
@@ -240,7 +242,7 @@ class Service:
             await self.https.prepare()
         await self.router.prepare()
         step("Looking for what an earlier run left")
-        self.record.keep(self.bus, self.tasks)
+        await self.record.keep(self.bus, self.tasks)
         await asyncio.to_thread(self.membership.load)
         self.bus.listen(self.membership.listen)
         await self.standbys.load()
@@ -297,6 +299,8 @@ class Service:
             challenges=webroot_of(self.state) if self.https else None,
             builder_info=self._machinery.builder.info,
             storage=self.upkeep,
+            statistics=self.record.counting.shown,
+            archive=self.record.counting.served,
         )
         self._front = Front(services, self._run_folder, self.record.metrics.observe_http)
         await self._front.start(self.tasks)
@@ -314,6 +318,9 @@ class Service:
             self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
         self.tasks.start(self.membership.run(), name="federation")
         self.tasks.start(self.upkeep.housekeeper.run(), name="housekeeper")
+
+    def _more_checks(self) -> tuple[Check, ...]:
+        return self.record.counting.checks()
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from binderlet.api.ports import BuildView, SessionView
@@ -10,7 +11,7 @@ from binderlet.launch.book import LaunchBook
 from binderlet.launch.builds import Builds
 from binderlet.launch.places import Places
 from binderlet.launch.vitals import Vitals
-from binderlet.model import ServiceStatus
+from binderlet.model import Check, ServiceStatus
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.hibernator import Hibernator
 from binderlet.sessions.keeper import Keeper
@@ -31,6 +32,8 @@ class View:
     hibernator: Hibernator
     standbys: Pool
     vitals: Vitals
+    others: Callable[[], tuple[Check, ...]] = tuple
+    """More checks, from memory."""
 
     def status(self) -> ServiceStatus:
         """Give a snapshot."""
@@ -43,7 +46,7 @@ class View:
             builds_waiting=self.all_builds.waiting,
             draining=self.book.draining,
             started_at=self.vitals.started_at,
-            checks=self.vitals.checks,
+            checks=self.vitals.checks + self.others(),
             hibernated=len(self.hibernator.hibernated),
             hibernation_off=self.hibernator.off_because,
             memory=machine.memory if machine else 0,

@@ -16,6 +16,7 @@ from binderlet.config.https import HttpsSettings
 from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.registry import RegistrySettings
 from binderlet.config.section import AbsolutePath, HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
+from binderlet.config.statistics import ArchiveSettings, StatisticsSettings
 from binderlet.config.units import ByteSize, Duration
 
 
@@ -397,6 +398,8 @@ class Settings(Section):
     federation: FederationSettings = FederationSettings()
     security: SecuritySettings = SecuritySettings()
     events: EventSettings = EventSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     log: LogSettings = LogSettings()
 
     @property

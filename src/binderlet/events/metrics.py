@@ -114,6 +114,12 @@ class Metrics:
         self._http = self._histogram(
             "binderlet_http_request_seconds", "Time to answer an HTTP request.", HTTP_BUCKETS, "route", "status"
         )
+        self._archive_published = self._gauge(
+            "archive_published_timestamp_seconds", "When the launch archive was published; 0 for never."
+        )
+        self._archive_behind = self._gauge(
+            "archive_behind_seconds", "For how long publishing the launch archive has failed."
+        )
         self._dropped = self._gauge("facts_dropped", "Facts that could not be recorded, by record.", "record")
 
     def _add_state(self) -> None:
@@ -138,6 +144,11 @@ class Metrics:
     def set_dropped(self, record: str, number: int) -> None:
         """Say how many facts a record could not keep."""
         self._dropped.labels(record).set(number)
+
+    def set_archive(self, published_at: float, behind: float) -> None:
+        """Say when the launch archive was published, in seconds since the epoch, and for how long that has failed."""
+        self._archive_published.set(published_at)
+        self._archive_behind.set(behind)
 
     def set_github_rate_limit(self, remaining: int) -> None:
         """Say how many requests to GitHub's API are left in its window."""

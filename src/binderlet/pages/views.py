@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from binderlet import __version__
 from binderlet.config import Settings
+from binderlet.dashboard.charts import Chart, moment
 from binderlet.pages.assets import StaticFile, read_logo, read_static, read_templates
 
 SPONSOR_LOGO = "sponsor-logo"
@@ -53,7 +54,7 @@ class Pages:
             sponsor=sponsor,
             sponsor_logo=self._static_url(SPONSOR_LOGO) if sponsor.logo else "",
         )
-        names = ("home", "launch", "about", "status", "problem")
+        names = ("home", "launch", "about", "status", "statistics", "problem")
         self._templates = {name: environment.get_template(f"{name}.html") for name in names}
 
     def home(self, base: str) -> Html:
@@ -79,6 +80,33 @@ class Pages:
     def status(self, base: str) -> Html:
         """Show how this service is."""
         return self._page("status", base)
+
+    def statistics(
+        self, base: str, charts: Sequence[Chart], *, query: str, presets: Sequence[tuple[str, str]], archive: bool
+    ) -> Html:
+        """Show charts, each with its table; ``query`` asks for the same days."""
+        days = dict(parse_qsl(query))
+        shown = [
+            {
+                "id": chart.id,
+                "title": chart.title,
+                "note": chart.note,
+                "rows": chart.rows(),
+                "marks": [f"{moment(mark.at)}: {mark.text}" for mark in chart.marks],
+            }
+            for chart in charts
+        ]
+        return self._page(
+            "statistics",
+            base,
+            charts=shown,
+            query=query,
+            first=days["from"],
+            last=days["to"],
+            presets=presets,
+            formats=("csv", "json", "svg", "png"),
+            archive=archive,
+        )
 
     def problem(self, base: str, status: int, message: str, hint: str) -> Html:
         """Show an error to people."""
