@@ -27,8 +27,11 @@ from binderlet.cli import (
     k3s,
     launch,
     lock,
+    note,
+    plan,
     reserve,
     sessions,
+    stats,
     status,
     stop,
     stop_service,
@@ -36,6 +39,7 @@ from binderlet.cli import (
     up,
     version,
 )
+from binderlet.cli.report import report as write_report
 from binderlet.errors import BinderletError, ConfigError, Refused, Unavailable
 
 FAILED, USAGE, UNAVAILABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -71,6 +75,10 @@ app.command("deploy", short_help="Do the same on another machine over ssh.")(dep
 app.command("cloud-init", short_help="Print user-data for a new machine.")(deploy.cloud_init)
 app.command("upgrade", short_help="Replace the installed release while sessions go on.")(install.upgrade)
 app.command("uninstall", short_help="Take back all that 'install' did.")(install.uninstall)
+app.add_typer(stats.app, name="stats", short_help="Count launches: import archives, show and draw them.")
+app.command("plan", short_help="Plan a load: what carries it, and what that costs.")(plan.plan)
+app.command("report", short_help="Write one page about a time of service.")(write_report)
+app.command("note", short_help="Log an intervention or an incident, for the report.")(note.note)
 app.command("version")(version.version)
 
 

@@ -68,16 +68,19 @@ class _File:
 
 
 async def import_archive(
-    source: str, store: StatisticsStore, *, tell: Tell, member: str = NO_MEMBER, workers: int = 0
+    source: str, store: StatisticsStore, *, tell: Tell, member: str = NO_MEMBER, workers: int = 0, newest: int = 0
 ) -> Progress:
     """Take in what is new in an archive, and give what was done; ``member`` is that of events that name none.
+
+    With ``newest`` only so many of the files with the last names are looked at.
 
     Raises:
         ArchiveUnavailable: the archive, or one of its files, cannot be read; what was taken in so far stays.
         StoreUnavailable: the statistics cannot be written.
     """
     began = time.monotonic()
-    async with _files(source) as (name, files):
+    async with _files(source) as (name, listed):
+        files = sorted(listed, key=lambda file: file.name)[-newest:]  # all of them for 0
         known = await asyncio.to_thread(store.versions, name)
         changed = [file for file in files if known.get(file.name) != file.version]
         unchanged = len(files) - len(changed)
