@@ -9,7 +9,7 @@ import aiosqlite
 import pytest
 
 from binderlet.app.record import Record
-from binderlet.config.schema import EventSettings
+from binderlet.config import Settings
 from binderlet.events.bus import Bus
 from binderlet.model import ServiceStatus
 from binderlet.tasks import Tasks
@@ -23,8 +23,9 @@ async def test_an_ended_launch_is_counted_and_kept(tmp_path: Path, *, archive: b
     """A launch is in the metrics, in the history, and, where the operator wants it, in the archive."""
     bus = Bus()
     async with Tasks("test") as tasks:
-        record = Record(tmp_path, EventSettings(archive=archive), lambda: STATUS, {"gh": "GitHub"})
-        record.keep(bus, tasks)
+        settings = Settings.model_validate({"events": {"archive": archive}})
+        record = Record(tmp_path, settings, lambda: STATUS, {"gh": "GitHub"})
+        await record.keep(bus, tasks)
         bus.tell(LAUNCH_ENDED)
         assert b"binderhub_launch_count_total{" in record.render()
         await record.close()
@@ -34,4 +35,4 @@ async def test_an_ended_launch_is_counted_and_kept(tmp_path: Path, *, archive: b
         store.execute("select count(*) from launches") as rows,
     ):
         assert await rows.fetchone() == (1,)
-    assert bool(await asyncio.to_thread(lambda: list(tmp_path.glob("archive/*.jsonl")))) == archive
+    assert bool(await asyncio.to_thread(lambda: list(tmp_path.glob("archive/launches-*.jsonl")))) == archive

@@ -261,7 +261,7 @@ def say(answer: dict[str, Any]) -> list[str]:
     """Say the answers in lines."""
     load, currency = answer["load"], answer["currency"]
     lines = [
-        f"{load['launches_per_day']:g} launches a day, sessions of {load['mean_session_minutes']:g} minutes in the mean:",
+        f"{load['launches_per_day']:g} launches a day, sessions of {load['mean_session_minutes']:g} minutes (mean):",
         f"{load['sessions_mean']:g} at once, {load['sessions_peak']:g} at the busiest time.",
         "",
         f"{currency + ' a month':>14} {'places':>7} {'p95 wait':>9}  plan",

@@ -232,11 +232,15 @@ def fresh(
 ) -> None:
     """Check that an archive is up to date, and that members' launches are in it; the exit code is 1 if not."""
     import asyncio
+    import tempfile
     from datetime import UTC, datetime
 
     from binderlet.dashboard.freshness import look_at
+    from binderlet.dashboard.store import StatisticsStore
 
-    seen = asyncio.run(look_at(source, days=days, today=datetime.now(UTC).toordinal()))
+    with tempfile.TemporaryDirectory() as folder:
+        counted = StatisticsStore(Path(folder) / "statistics.sqlite")
+        seen = asyncio.run(look_at(source, counted, days=days, today=datetime.now(UTC).toordinal()))
     typer.echo(f"last day: {seen.last or 'none'}, launches of the last {days} days: {sum(seen.members.values())}")
     problems = seen.problems(member or [])
     for problem in problems:

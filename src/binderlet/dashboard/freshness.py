@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from binderlet.dashboard.importing import import_archive
 from binderlet.dashboard.store import StatisticsStore
@@ -37,16 +35,14 @@ class Seen:
         return found
 
 
-async def look_at(source: str, *, days: int, today: int) -> Seen:
-    """Count the last days of an archive.
+async def look_at(source: str, store: StatisticsStore, *, days: int, today: int) -> Seen:
+    """Count the last days of an archive, in a store of nothing else.
 
     Raises:
         ArchiveUnavailable: it cannot be read.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        store = StatisticsStore(Path(folder) / "statistics.sqlite")
-        await import_archive(source, store, tell=lambda _: None, newest=days + 1)
-        counts = await asyncio.to_thread(store.days, 1, today)
+    await import_archive(source, store, tell=lambda _: None, newest=days + 1)
+    counts = await asyncio.to_thread(store.days, 1, today)
     with_launches = [count.day for count in counts if count.launches]
     members: Counter[str] = Counter()
     for count in counts:

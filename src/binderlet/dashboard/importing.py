@@ -14,9 +14,9 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
@@ -36,6 +36,8 @@ SMALL = 30_000_000
 AHEAD = 8
 """Files read or counted ahead: bounds the memory."""
 TRIES = 4
+PAUSE = 0.5
+"""Seconds before the second try; twice as long before each further one."""
 TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=20, sock_read=60)
 GZIP = b"\x1f\x8b"
 
@@ -57,6 +59,7 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
+Count = Callable[[Content, str], Awaitable[tuple[Tallies, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ async def import_archive(
         progress = Progress(unchanged, len(files), unchanged, 0, 0, 0.0)
         tell(progress)
         small = sum(file.size for file in changed) < SMALL
-        with counters(1 if small else workers or len(os.sched_getaffinity(0)), alone=small) as pool:
-            async for file, tallies, skipped in _count_all(changed, pool, member):
+        async with counters(1 if small else workers or len(os.sched_getaffinity(0)), alone=small) as count:
+            async for file, tallies, skipped in _count_all(changed, count, member):
                 events = await asyncio.to_thread(store.take, name, file.name, file.version, tallies, skipped)
                 progress = replace(
                     progress,
@@ -101,36 +104,47 @@ async def import_archive(
     return progress
 
 
-@contextmanager
-def counters(workers: int, *, alone: bool) -> Iterator[Executor]:
-    """Give what counts files: one thread of this process, or processes that know nothing of it."""
+@asynccontextmanager
+async def counters(workers: int, *, alone: bool) -> AsyncIterator[Count]:
+    """Give what counts files, so many at a time: a thread of this process, or processes that know nothing of it."""
+    turns = asyncio.Semaphore(workers)
     if alone:
-        with ThreadPoolExecutor(1) as thread:
-            yield thread
+        pool = None
     else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as processes:
-            yield processes
+        spawn = multiprocessing.get_context("spawn")
+        pool = await asyncio.to_thread(ProcessPoolExecutor, workers, mp_context=spawn)
+
+    async def count(content: Content, member: str) -> tuple[Tallies, int]:
+        async with turns:
+            if pool is None:
+                return await asyncio.to_thread(count_content, content, member)
+            return await asyncio.to_thread(lambda: pool.submit(count_content, content, member).result())
+
+    try:
+        yield count
+    finally:
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
 
-async def _count_all(files: list[_File], pool: Executor, member: str) -> AsyncIterator[tuple[_File, Tallies, int]]:
+async def _count_all(files: list[_File], count: Count, member: str) -> AsyncIterator[tuple[_File, Tallies, int]]:
     """Read and count files, some ahead of what is taken in, and yield them as they come."""
-    loop = asyncio.get_running_loop()
 
-    async def count(file: _File) -> tuple[_File, Tallies, int]:
-        tallies, skipped = await loop.run_in_executor(pool, count_content, await file.read(), member)
+    async def one(file: _File) -> tuple[_File, Tallies, int]:
+        tallies, skipped = await count(await file.read(), member)
         return file, tallies, skipped
 
     left = iter(files)
-    ahead = deque(asyncio.gather(count(file)) for file in islice(left, AHEAD))
+    ahead = deque(asyncio.gather(one(file)) for file in islice(left, AHEAD))
     try:
         while ahead:
             (counted,) = await ahead.popleft()
-            ahead.extend(asyncio.gather(count(file)) for file in islice(left, 1))
+            ahead.extend(asyncio.gather(one(file)) for file in islice(left, 1))
             yield counted
     finally:
         # The first error ends it all; what was under way is not left behind.
-        for one in ahead:
-            one.cancel()
+        for each in ahead:
+            each.cancel()
         await asyncio.gather(*ahead, return_exceptions=True)
 
 
@@ -221,5 +235,5 @@ async def _download(session: aiohttp.ClientSession, url: str) -> bytes:
             raise ArchiveUnavailable(f"{url} cannot be read: it answered {error.status}.") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             problem = str(error) or type(error).__name__
-        await asyncio.sleep(0.5 * 2**attempt)
+        await asyncio.sleep(PAUSE * 2**attempt)
     raise ArchiveUnavailable(f"{url} cannot be read: {problem}.")

@@ -19,6 +19,8 @@ FINE = 0.005
 """Loads that differ by less are taken as one: a year has many slots and few different loads."""
 FAR = 8.0
 """Standard deviations of room beyond which nobody ever waits."""
+CREST = 0.4
+"""How far above the mean a cluster's machines reach in calm, in standard deviations: fitted to ``simulate``."""
 NORMAL = NormalDist()
 LONGEST_WAIT = 86400.0
 
@@ -31,7 +33,7 @@ def erlang_c(places: int, load: float) -> float:
     """Give the chance to wait where ``load`` sessions would be there on average, were there room for all."""
     if load >= places:
         return 1.0
-    if (places - load) > FAR * math.sqrt(load + 1):
+    if load <= 0 or places - load > FAR * math.sqrt(load + 1):
         return 0.0
     inverse = 1.0
     for place in range(1, places + 1):
@@ -97,7 +99,9 @@ def scaled_tail(load: Load, sessions: Sequence[float], room: float, per_node: in
         longer = 0.0
         for arrivals, wanted, slope in zip(load.arrivals, sessions, rise, strict=True):
             spread = math.sqrt(max(1e-9, (arrivals / SLOT + wanted / length) * left))
-            longer += arrivals * sum(1 - NORMAL.cdf((spare - slope * left) / spread) for spare in spares) / len(spares)
+            # Machines that came for the last crest are still there: the number varies by its root around its mean.
+            free = CREST * math.sqrt(wanted) - slope * left
+            longer += arrivals * sum(1 - NORMAL.cdf((spare + free) / spread) for spare in spares) / len(spares)
         return longer / total
 
     return tail
