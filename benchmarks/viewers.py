@@ -92,7 +92,7 @@ async def serve(port: int, state: Path) -> None:
     settings = Settings(paths=PathSettings(state=state))
     machinery = replace(await fake_machinery(), images=EveryImage())  # the same as `engine.kind = "fake"`
     service = Service(settings, machinery, NetworkEnvironment(), state, Hardware(24 * 1024**3, 2))
-    service.record.keep(service.bus, service.tasks)
+    await service.record.keep(service.bus, service.tasks)
     sessions = ReadySessions(service.places)
     parts = Parts(service.providers, machinery.images, service.builds, service.places, sessions, service.bus, settings)
     services = Services(

@@ -58,5 +58,5 @@ def test_another_file_is_no_journal(tmp_path: Path, found: bytes) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """No journal is an error of the system that the archive reports."""
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OSError, match="exists|Not a directory"):
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
         Journal(tmp_path / "file" / "journal")

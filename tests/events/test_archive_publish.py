@@ -98,8 +98,12 @@ async def test_only_what_changed_is_published_again(tmp_path: Path) -> None:
 
 async def settle(folder: Path, publisher: Publisher) -> None:
     """Let files of launches be a while old, as changes within the last second are looked at twice."""
-    for path in folder.glob("launches-*.jsonl"):
-        os.utime(path, (time.time() - 60, time.time() - 60))
+
+    def age() -> None:
+        for path in folder.glob("launches-*.jsonl"):
+            os.utime(path, (time.time() - 60, time.time() - 60))
+
+    await asyncio.to_thread(age)
     await publisher.publish()
 
 
@@ -184,7 +188,7 @@ async def test_a_record_that_is_damaged_sends_all_again(tmp_path: Path) -> None:
     publisher = Publisher(tmp_path, tmp_path / "public", [FolderTarget(tmp_path / "copy")])
     await asyncio.to_thread(write_lines, tmp_path, [FIRST])
     await settle(tmp_path, publisher)
-    (record,) = tmp_path.glob("*-published.json")
+    (record,) = await asyncio.to_thread(lambda: list(tmp_path.glob("*-published.json")))
     await asyncio.to_thread(record.write_text, "{")
     assert len(await publisher.publish()) == 3
 

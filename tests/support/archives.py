@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ArchiveServer
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         """Give a file."""
         self.server.asked.append(self.path)
         status = self.server.failures.pop(0) if self.server.failures else 200

@@ -12,7 +12,7 @@ from binderlet.clients.memory import Hardware
 from binderlet.planner.load import SLOT, Load, concurrency
 from binderlet.planner.prices import HOURS, Machine, Prices
 from binderlet.planner.queueing import fixed_tail, percentile, scaled_tail
-from binderlet.sessions.capacity import capacity
+from binderlet.sessions.capacity import capacity, planned
 
 GIB = 1024**3
 MOST_PLACES = 1000
@@ -106,7 +106,7 @@ def places_of(machine: Machine, load: Load, assumed: Assumptions, peak: float) -
 @lru_cache(maxsize=1024)
 def fits(has: Hardware, session_memory: int) -> int:
     """Give the sessions that fit a machine by the sum that the service itself makes."""
-    return capacity(has, session_memory).sessions
+    return capacity(has, planned(session_memory)).sessions
 
 
 def fixed_plan(
