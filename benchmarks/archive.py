@@ -84,7 +84,7 @@ async def main() -> None:
     try:
         say(f"Making up {EVENTS:,} events")
         made = await asyncio.to_thread(make, folder)
-        size = sum(path.stat().st_size for path in folder.iterdir())
+        size = await asyncio.to_thread(lambda: sum(path.stat().st_size for path in folder.iterdir()))
         plain_events, plain_seconds = await asyncio.to_thread(read_plainly, folder)
         say(f"Importing {made:,} events, {size / 1e9:.1f} GB")
         store = StatisticsStore(folder / "statistics.sqlite")
