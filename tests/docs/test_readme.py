@@ -15,6 +15,7 @@ import typer
 from binderlet.cli import main
 from binderlet.config.keys import keys
 from binderlet.config.schema import Settings
+from binderlet.federation.config import parse as parse_federation
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -92,7 +93,10 @@ def test_settings_exist(page: Path) -> None:
 def test_settings_files_load(page: Path) -> None:
     """Every settings file that a page shows is right."""
     for code in blocks(page, "toml"):
-        Settings.model_validate(tomllib.loads(code))
+        if "[members." in code:
+            parse_federation(code, page.name)
+        else:
+            Settings.model_validate(tomllib.loads(code))
 
 
 @each_page

@@ -103,6 +103,11 @@ async def test_a_failure_says_where_its_log_is(workshop: Workshop) -> None:
     assert len(ids) == 2
     assert ids[0] == ids[1]
     assert launch.story.events[-1].fields["code"] == "build_failed"
+    assert all("build_log" not in event.fields for event in launch.story.events)
+    elsewhere = LaunchRequest(launch.request.spec, "http://m.test/", launch_host="http://fed.test/", retry=True)
+    last = workshop.book.open(elsewhere)
+    await told(last)
+    assert last.story.events[-1].fields["build_log"] == f"http://m.test/api/builds/{ids[0]}/log"
     workshop.builder.error = None
     request = LaunchRequest(launch.request.spec, "http://binder.test/", retry=True)
     assert (await told(workshop.book.open(request)))[-1][0] == "ready"

@@ -61,7 +61,7 @@ class App:
             await self._pages(scope, receive, send)
 
     async def _launch(self, scope: Scope, send: Send) -> None:
-        """Redirect a launch that did not take the short way; what asks without GET leaves no cookie and no count."""
+        """Redirect a launch that did not take the short way."""
         target: bytes = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         cookie = dict(scope["headers"]).get(b"cookie", b"")
         answer = self._redirector.answer(target, cookie)

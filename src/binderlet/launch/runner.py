@@ -128,7 +128,12 @@ class Launch:
         commit = self._machine.commit
         if event.phase not in {Phase.WAITING, Phase.FAILED} or commit is None or not self.waited_for_build:
             return event
-        return replace(event, fields={**event.fields, "build_id": build_id(self._image_name(commit))})
+        name, request = build_id(self._image_name(commit)), self.request
+        fields = {**event.fields, "build_id": name}
+        if request.launch_host:
+            # The page that shows this came from another member: it has to be told where the log is.
+            fields["build_log"] = f"{request.host}api/builds/{name}/log"
+        return replace(event, fields=fields)
 
     async def run(self, first: m.Happening | None = None) -> None:
         """Run to the end; never raises but for cancellation, after which nothing of it is left running."""

@@ -60,7 +60,7 @@ function restarted(eventId) {
 function hear(event) {
   const phase = (event.phase ?? "").toLowerCase();
   if (event.message) terminal.write(event.message.endsWith("\n") || event.message.endsWith("\r") ? event.message : `${event.message}\n`);
-  if (event.build_id) { $("whole").href = `${baseUrl}api/builds/${event.build_id}/log`; $("whole").hidden = false; }
+  if (event.build_id) { $("whole").href = event.build_log ?? `${baseUrl}api/builds/${event.build_id}/log`; $("whole").hidden = false; }
   if (phase === "failed" || phase === "failure") return fail(event);
   const reached = STEPS.indexOf(STEP_OF[phase]);
   if (phase === "fetching" || phase === "building") built = true;
