@@ -6,6 +6,7 @@ page. One of each in turn. ``KUBECONFIG`` names the cluster, ``KUBE_IMPORT`` the
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import statistics
@@ -13,7 +14,10 @@ import time
 from typing import Any
 
 from benchmarks._figure import Figure, measure, say, summary
-from benchmarks._launches import await_page, end_sessions, launch_to_first_page, running
+from benchmarks._launches import POLL, await_page, end_sessions, launch_to_first_page, running
+from binderlet.clients.kubernetes import KubernetesClient
+from binderlet.clients.kubernetes_access import find_access
+from binderlet.config.kubernetes import KubernetesSettings
 from support.cluster import Cluster, cluster, import_command
 from support.service import LiveService
 
@@ -21,7 +25,7 @@ RUNS = 9
 
 
 class BarePod:
-    """What anyone can do by hand: ``kubectl create`` of a pod like a session's."""
+    """What anyone can do by hand: a pod of the same image and command."""
 
     def __init__(self, kube: Cluster, service: LiveService) -> None:
         (session,) = kube.pods(service.name)
@@ -45,17 +49,34 @@ class BarePod:
         self._base = next(one.partition("=")[2] for one in arguments if one.startswith("--ServerApp.base_url="))
         self._token = next(pair["value"] for pair in container["env"] if pair["name"] == "JUPYTER_TOKEN")
 
+        self._loop = asyncio.Runner()
+        self._client = self._loop.run(self._open())
+
+    async def _open(self) -> KubernetesClient:
+        return KubernetesClient(await asyncio.to_thread(find_access, KubernetesSettings()))
+
     def run(self) -> None:
-        """Make the pod and return after the first 200 of ``/lab``."""
-        self._kube.kubectl("create", "-f", "-", given=json.dumps(self._body))
-        address = ""
-        while not address:
-            address = self._kube.kubectl("get", "pod", self._name, "-o", "jsonpath={.status.podIP}")
+        """Make the pod and return after the first 200 of ``/lab``, over a connection that is open already."""
+        address = self._loop.run(self._make())
         await_page(f"http://{address}:8888{self._base}lab?token={self._token}")
+
+    async def _make(self) -> str:
+        path = f"api/v1/namespaces/{self._kube.namespace}/pods"
+        await self._client.call("POST", path, body=self._body)
+        while True:
+            pod = await self._client.call("GET", f"{path}/{self._name}")
+            if address := pod["status"].get("podIP"):
+                return str(address)
+            await asyncio.sleep(POLL)
 
     def clean(self) -> None:
         """Remove it."""
         self._kube.kubectl("delete", "pod", self._name, "--grace-period=0", "--force", "--ignore-not-found")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._loop.run(self._client.close())
+        self._loop.close()
 
 
 def main() -> None:
@@ -82,6 +103,7 @@ def main() -> None:
                 floor.append(measure(reference.run))
                 reference.clean()
                 say(f"{number + 1}/{RUNS}: ours {ours[-1]:.3f} s, bare pod {floor[-1]:.3f} s")
+            reference.close()
         version = json.loads(kube.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
     detail = {"ours": summary(ours), "bare_pod": summary(floor), "kubernetes": version}
     Figure("kube_launch", statistics.median(ours), statistics.median(floor), "s", RUNS, detail).print()
