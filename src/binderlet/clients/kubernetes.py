@@ -68,6 +68,10 @@ def translate(error: Exception) -> BinderletError:
         return EngineUnavailable(f"The cluster gave an answer that makes no sense: {error!r}.", hint=HINT)
     if isinstance(error, TimeoutError):
         return EngineUnavailable("The cluster did not answer in time.", hint=HINT)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # Its own words hold a representation of the TLS context.
+        why = error.os_error.strerror or error.os_error
+        return EngineUnavailable(f"The cluster does not answer at {error.host}:{error.port}: {why}.", hint=HINT)
     return EngineUnavailable(f"The cluster does not answer: {str(error) or type(error).__name__}.", hint=HINT)
 
 

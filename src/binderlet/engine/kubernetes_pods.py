@@ -193,7 +193,7 @@ class PodMirror:
 
     def _lost(self, error: BinderletError) -> None:
         lost = error if isinstance(error, EngineUnavailable) else EngineUnavailable(error.message, hint=error.hint)
-        log.warning("the cluster cannot be watched; will try again", error=lost.message)
+        log.debug("the cluster cannot be watched; will try again", error=lost.message)
         for watch in self._watches:
             watch.put_nowait(lost)
         if not self._outcome.done():
