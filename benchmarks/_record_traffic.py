@@ -57,21 +57,26 @@ def open_lab(page: Page, made: Crowd) -> None:
     page.wait_for_timeout(10_000)
 
 
+def write(page: Page, code: str) -> None:
+    """Write into a new cell."""
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    for key in ("Escape", "b", "Enter"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+    page.keyboard.type(code)
+
+
 def cell(page: Page, code: str) -> None:
     """Write a cell and run it."""
-    page.locator(".jp-Notebook").click()
-    page.keyboard.press("b")
-    page.keyboard.press("Enter")
-    page.keyboard.type(code)
-    page.keyboard.press("Shift+Enter")
+    write(page, code)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(3000)
 
 
 def compute(page: Page, seconds: int) -> None:
     """Make a large file, and begin a cell that computes for so long."""
     cell(page, "open('large.bin', 'wb').write(bytes(64 * 1024**2))")
-    page.wait_for_timeout(3000)
     cell(page, f"import time; end = time.time() + {seconds}\nwhile time.time() < end: pass")
-    page.wait_for_timeout(3000)
 
 
 def slow_download(page: Page, made: Crowd) -> None:
@@ -96,6 +101,7 @@ def main(folder: Path) -> None:
         open_lab(page, made)
         record(made, "idle_tab", folder)
         cell(page, "x = 1")
+        write(page, "# ")
         record(made, "typing", folder, lambda: page.keyboard.type("# words ", delay=100))
         compute(page, 70)
         page.close()

@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 READY = 3
-LAUNCHES = 5
+LAUNCHES = 10
 KEPT = "standby/demand.json"
 
 
@@ -65,7 +65,7 @@ def environment(here: Site, event: Event) -> dict[str, str]:
 
 
 def test_three_adopt_and_the_others_start(here: Site) -> None:
-    """All launches get sessions of their own; a crash in between loses neither standbys nor adopted sessions."""
+    """Ten at once: three adopt, seven start; a crash in between loses neither standbys nor adopted sessions."""
     spec = here.spec("o/workshop", {"README.md": "Hello"})
     first = here.service.ready(spec)  # says which host visitors use
     wanted = reserve(here, spec, READY)
