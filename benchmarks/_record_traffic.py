@@ -82,11 +82,12 @@ def compute(page: Page, seconds: int) -> None:
 def slow_download(page: Page, made: Crowd) -> None:
     """Fetch a large file of the session at a modem's pace, in a page that shows nothing else."""
     event = made.events[0]
-    page.goto(f"{event['url']}api/status?token={event['token']}")
+    page.goto(f"{made.service.url}about")
     network = page.context.new_cdp_session(page)
     pace = {"offline": False, "latency": 50, "downloadThroughput": PACE, "uploadThroughput": PACE}
     network.send("Network.emulateNetworkConditions", pace)
-    page.evaluate(f"void fetch('{event['url']}files/large.bin').then((answer) => answer.arrayBuffer())")
+    file = f"{event['url']}files/large.bin?token={event['token']}"
+    page.evaluate(f"void fetch('{file}').then((answer) => answer.arrayBuffer())")
 
 
 def main(folder: Path) -> None:

@@ -173,11 +173,11 @@ def recorded(name: str) -> list[tuple[float, Traffic, float]]:
         ("nobody", False, False),
         ("cell_tab_closed", False, True),
         ("download", True, False),
-        ("typing", True, False),  # what is typed is saved now and then
+        ("typing", True, False),  # the base image's extension says so
     ],
 )
 def test_recorded_traffic(name: str, used: bool, computes: bool) -> None:  # noqa: FBT001 - a table
-    """An idle tab is no use, also without its pings; a download and saving are; a cell shows by CPU time alone."""
+    """An idle tab is no use, also without its pings; a download and typing are; a cell shows by CPU time alone."""
     trace = recorded(name)
     pairs = list(itertools.pairwise(trace))
     assert any(is_use(before, after, later - earlier) for (earlier, before, _), (later, after, _) in pairs) is used
@@ -185,3 +185,10 @@ def test_recorded_traffic(name: str, used: bool, computes: bool) -> None:  # noq
         assert not is_use(trace[0][1], trace[-1][1], trace[-1][0] - trace[0][0])
     shares = [(after - before) / (later - earlier) for (earlier, _, before), (later, _, after) in pairs]
     assert (min(shares[1:-1]) >= COMPUTES) is computes
+
+
+def test_recorded_typing_without_extension() -> None:
+    """Keys send nothing by themselves: after what is saved at the beginning, typing looks like an idle tab."""
+    trace = recorded("typing_without_extension")
+    used = [is_use(a, b, later - earlier) for (earlier, a, _), (later, b, _) in itertools.pairwise(trace)]
+    assert used == [True] + [False] * (len(trace) - 2)
