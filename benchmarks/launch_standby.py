@@ -14,12 +14,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks._crowd import room
+from benchmarks._crowd import count, room
 from benchmarks._figure import Figure, measure, say, summary
 from benchmarks._launches import Floor, end_sessions, launch_to_first_page, running
 from support.service import LiveService
 
-RUNS = 20
+RUNS = count("RUNS", 20)
 REFERENCES = 5
 WAIT = 60.0
 SETTLE = 2.0
