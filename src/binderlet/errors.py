@@ -40,6 +40,9 @@
     |   |-- SessionDied         the session ended before it answered
     |   |-- SessionSilent       the session never answered
     |   `-- ImageRejected       what a registry sent is not what it was asked for
+    |-- BackupUnreadable        a backup is damaged, cut off, or none at all
+    |-- WrongKey                a key or passphrase does not open a backup
+    |-- WouldOverwrite          files that are to be restored are there already
     |-- MissingProgram          a program that binderlet starts is not installed
     |-- AddressInUse            the port is taken
     `-- AlreadyRunning          another control plane runs on this machine
@@ -349,6 +352,29 @@ class ImageRejected(LaunchFailed):
     status = 502
     code = "image_rejected"
     default_hint = "The image is built here instead; look at that registry, or take it off registry.peers."
+
+
+class BackupUnreadable(BinderletError):
+    """A backup is damaged, cut off, or none at all; nothing of it is used."""
+
+    code = "backup_unreadable"
+    default_hint = "Take an older one: 'binderlet backup --list' shows what is there."
+
+
+class WrongKey(BinderletError):
+    """A key or passphrase does not open a backup."""
+
+    status = 403
+    code = "wrong_key"
+    default_hint = "Check that it is the one of the machine and the time that the backup is from."
+
+
+class WouldOverwrite(BinderletError):
+    """Files that are to be restored are there already."""
+
+    status = 409
+    code = "would_overwrite"
+    default_hint = "Restore into an empty folder (--set paths.state=...), or move these files away first."
 
 
 class MissingProgram(BinderletError):

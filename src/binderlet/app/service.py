@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from binderlet.api.ports import Services
+from binderlet.app.backups import backup_check, make_schedule
 from binderlet.app.front import Front, keep_secret, visitors_url
 from binderlet.app.https import make_https, tls_of, webroot_of
 from binderlet.app.kubernetes import tell_viewers
@@ -128,6 +129,7 @@ class Service:
             UpkeepParts(self.builds, self.sessions, self._starting, self.record.history, [self._claimed]),
         )
         self.upkeep.measured_by(self.record.metrics.registry)
+        self._backups = make_schedule(settings, network.ca_bundle)
         if self.https:
             self._watch_certificate(self.https)
 
@@ -318,6 +320,9 @@ class Service:
             self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
         self.tasks.start(self.membership.run(), name="federation")
         self.tasks.start(self.upkeep.housekeeper.run(), name="housekeeper")
+        if schedule := self._backups:
+            self._vitals.include(lambda: backup_check(schedule, self.settings.backup.every))
+            self.tasks.start(schedule.run(), name="backups")
 
     def _more_checks(self) -> tuple[Check, ...]:
         return self.record.counting.checks()

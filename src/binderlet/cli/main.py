@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from binderlet.cli import (
+    backup,
     base_images,
     build,
     check,
@@ -30,6 +31,7 @@ from binderlet.cli import (
     note,
     plan,
     reserve,
+    restore,
     sessions,
     stats,
     status,
@@ -63,6 +65,8 @@ app.command("extend", short_help="Let sessions stay for longer.")(extend.extend)
 app.command("status", short_help="Show how the running service is.")(status.status)
 app.command("stop-service")(stop_service.stop_service)
 app.command("doctor", short_help="Check this machine, and say how to mend what is wrong.")(doctor.doctor)
+app.command("backup", short_help="Make an encrypted copy of history, settings and secrets.")(backup.backup)
+app.command("restore", short_help="Put a backup into an empty state folder.")(restore.restore)
 app.add_typer(base_images.app, name="base")
 app.add_typer(config.app, name="config")
 app.add_typer(federation.app, name="federation", short_help="Several Binders under one name.")

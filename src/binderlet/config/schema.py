@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from binderlet.config.backup import BackupSettings
 from binderlet.config.disk import DiskSettings
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
@@ -400,6 +401,7 @@ class Settings(Section):
     events: EventSettings = EventSettings()
     archive: ArchiveSettings = ArchiveSettings()
     statistics: StatisticsSettings = StatisticsSettings()
+    backup: BackupSettings = BackupSettings()
     log: LogSettings = LogSettings()
 
     @property
