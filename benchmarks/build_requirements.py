@@ -26,6 +26,7 @@ async def measure() -> None:
                 cold.append(await made.build(builder, fresh(THREE)))
                 await builder.bytecode.wait()
                 warm.append(await made.build(builder, fresh(THREE)))
+                await builder.bytecode.wait()
             pip.append(await asyncio.to_thread(made.pip, THREE))
             times = ", ".join(f"{name} {runs[-1].seconds:.2f} s" for name, runs in named(cold, warm, pip))
             say(f"{number + 1}/{RUNS}: {times}")
