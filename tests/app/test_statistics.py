@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from binderlet.app.record import Record
 from binderlet.app.statistics import Counting, has_events, targets_of
+from binderlet.clients.s3 import S3Bucket
 from binderlet.config import Settings
 from binderlet.dashboard.store import StatisticsStore
 from binderlet.errors import StoreUnavailable
+from binderlet.events.archive import launch_event, write_lines
+from binderlet.events.archive_publish import Publisher
 from binderlet.events.bus import Bus
 from binderlet.model import ServiceStatus
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 from support.facts import LAUNCH_ENDED, LAUNCH_STARTED
+from support.s3_server import S3Server
 
 STATUS = ServiceStatus(0, 0, 0, 0, 0, draining=False, started_at=0.0)
 
@@ -60,6 +65,22 @@ def test_what_is_switched_off(tmp_path: Path) -> None:
     hidden = Counting(tmp_path, settings(archive={"serve": False}), is_well=lambda: True)
     assert hidden.served is None
     assert targets_of(settings()) == []
+
+
+@pytest.mark.timeout(180)  # the first test waits for the server
+async def test_a_bucket(tmp_path: Path, s3: S3Server) -> None:
+    """The public files are in a bucket of S3-compatible storage, as they are in the folder."""
+    bucket = await asyncio.to_thread(s3.make_bucket)
+    reached = s3.settings(bucket)
+    wanted = settings(archive={"s3": {**reached.model_dump(exclude={"folder"}), "folder": "launches"}})
+    (target,) = targets_of(wanted, s3.ca_bundle)
+    assert target.name == f"{s3.endpoint}{bucket}/launches/"
+    publisher = Publisher(tmp_path, tmp_path / "public", [target])
+    line = json.dumps({"id": "a", "event": launch_event(LAUNCH_ENDED)}).encode() + b"\n"
+    await asyncio.to_thread(write_lines, tmp_path, [line])
+    assert await publisher.publish() == ["events-2027-01-15.jsonl", "index.jsonl", "index.html"]
+    stored = await S3Bucket(reached, ca_bundle=s3.ca_bundle).get("launches/events-2027-01-15.jsonl")
+    assert stored == await asyncio.to_thread((tmp_path / "public" / "events-2027-01-15.jsonl").read_bytes)
 
 
 async def test_a_store_that_fails_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,14 @@ class Record:
         settings: Settings,
         status: Callable[[], ServiceStatus],
         provider_names: Mapping[str, str],
+        *,
+        ca_bundle: Path | None = None,
     ) -> None:
         self.metrics = Metrics(status, version=__version__, provider_names=provider_names)
         self.history = History(state / "history.sqlite", keep=settings.events.history)
         self._archive = Archive(state / "archive", origin=settings.archive.origin, private=settings.archive.private)
         self._archives = settings.events.archive
-        self.counting = Counting(state, settings, is_well=lambda: is_healthy(status()))
+        self.counting = Counting(state, settings, is_well=lambda: is_healthy(status()), ca_bundle=ca_bundle)
 
     async def keep(self, bus: Bus, tasks: Tasks) -> None:
         """Put on record what the bus tells from now on, and what an earlier process had no time for."""

@@ -121,6 +121,7 @@ class Service:
             settings,
             self.view.status,
             {provider.id: provider.event_name for provider in self.providers.values()},
+            ca_bundle=network.ca_bundle,
         )
         self.upkeep = Upkeep(
             settings,

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from binderlet.clients.s3 import S3Bucket
 from binderlet.config import Settings
+from binderlet.config.registry import S3Settings
 from binderlet.dashboard.importing import import_archive
 from binderlet.dashboard.own import sum_up
 from binderlet.dashboard.store import BEAT, StatisticsStore
@@ -28,14 +30,18 @@ PUBLIC = Path("archive") / "public"
 class Counting:
     """The archive's publisher and the statistics of one service; ``start`` once."""
 
-    def __init__(self, state: Path, settings: Settings, *, is_well: Callable[[], bool]) -> None:
+    def __init__(
+        self, state: Path, settings: Settings, *, is_well: Callable[[], bool], ca_bundle: Path | None = None
+    ) -> None:
         self._is_well = is_well
         self._settings = settings
         self._history = state / "history.sqlite"
         self._public = state / PUBLIC
         self._store = StatisticsStore(state / STORE)
         self._publishes = settings.events.archive and settings.archive.publish
-        self.publisher = Publisher(state / "archive", self._public, targets_of(settings), every=settings.archive.every)
+        self.publisher = Publisher(
+            state / "archive", self._public, targets_of(settings, ca_bundle), every=settings.archive.every
+        )
 
     @property
     def shown(self) -> StatisticsStore | None:
@@ -99,7 +105,25 @@ def has_events(folder: Path) -> bool:
     return next(folder.glob("events-*.jsonl"), None) is not None
 
 
-def targets_of(settings: Settings) -> list[Target]:
+class BucketTarget:
+    """Public files in a bucket, below a folder of it."""
+
+    def __init__(self, settings: S3Settings, *, ca_bundle: Path | None) -> None:
+        self._bucket = S3Bucket(settings, ca_bundle=ca_bundle)
+        self._folder = f"{settings.folder}/" if settings.folder else ""
+        self.name = f"{settings.endpoint}{settings.bucket}/{self._folder}"
+        """Where they are."""
+
+    async def put(self, name: str, body: bytes, content_type: str) -> None:
+        """Replace a file as a whole."""
+        await self._bucket.put(self._folder + name, body, content_type=content_type)
+
+
+def targets_of(settings: Settings, ca_bundle: Path | None = None) -> list[Target]:
     """Give where public files are copied to."""
-    folder = settings.archive.folder
-    return [FolderTarget(Path(folder))] if folder else []
+    found: list[Target] = []
+    if settings.archive.folder:
+        found.append(FolderTarget(Path(settings.archive.folder)))
+    if settings.archive.s3.endpoint:
+        found.append(BucketTarget(settings.archive.s3, ca_bundle=ca_bundle))
+    return found

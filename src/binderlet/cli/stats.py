@@ -212,13 +212,16 @@ def sources(
 def publish(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
     """Make the public archive of this service's launches now; the service does it by itself every archive.every."""
     import asyncio
+    import os
 
     from binderlet.app.statistics import PUBLIC, targets_of
+    from binderlet.config.network import network_environment, read_text
     from binderlet.events.archive_publish import Publisher
 
     settings = read_settings(config, keys).settings
     state = settings.paths.state
-    publisher = Publisher(state / "archive", state / PUBLIC, targets_of(settings))
+    ca_bundle = network_environment(settings.network, os.environ, read_text).ca_bundle
+    publisher = Publisher(state / "archive", state / PUBLIC, targets_of(settings, ca_bundle))
     asyncio.run(publisher.publish())
     typer.echo(f"{publisher.freshness.events} launches are public in {publisher.public}")
 

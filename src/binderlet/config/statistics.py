@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from binderlet.config.registry import Folder, S3Settings
 from binderlet.config.section import RegularExpression, Section
 from binderlet.config.units import Duration
+
+
+class ArchiveBucketSettings(S3Settings):
+    """A bucket of S3-compatible storage for a copy of the public archive."""
+
+    folder: Folder = Field("archive", description="Folder in the bucket that holds the files.")
 
 
 class ArchiveSettings(Section):
@@ -21,6 +28,7 @@ class ArchiveSettings(Section):
         description="Make the public files: each launch once, times rounded down to the minute, an index.",
     )
     folder: str = Field("", description="Folder for a copy of the public files, such as a web server's.")
+    s3: ArchiveBucketSettings = ArchiveBucketSettings()
     serve: bool = Field(default=True, description="Answer /archive/ with the public files.")
     every: Duration = Field(600.0, ge=1, description="How often what is new is published.")
     private: list[RegularExpression] = Field(

@@ -90,7 +90,10 @@ async def import_archive(
         progress = Progress(unchanged, len(files), unchanged, 0, 0, 0.0)
         tell(progress)
         small = sum(file.size for file in changed) < SMALL
-        async with counters(1 if small else workers or len(os.sched_getaffinity(0)), alone=small) as count:
+        async with (
+            _held(store),
+            counters(1 if small else workers or len(os.sched_getaffinity(0)), alone=small) as count,
+        ):
             async for file, tallies, skipped in _count_all(changed, count, member):
                 events = await asyncio.to_thread(store.take, name, file.name, file.version, tallies, skipped)
                 progress = replace(
@@ -102,6 +105,16 @@ async def import_archive(
                 )
                 tell(progress)
     return progress
+
+
+@asynccontextmanager
+async def _held(store: StatisticsStore) -> AsyncIterator[None]:
+    """Keep the statistics open while many files are taken in."""
+    held = await asyncio.to_thread(store.hold)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(held.close)
 
 
 @asynccontextmanager

@@ -72,6 +72,13 @@ class StatisticsStore:
             hint = "It holds counts alone: move it away, and import the archives again."
             raise StoreUnavailable(f"The statistics {self.path} cannot be used: {error}.", hint=hint) from error
 
+    def hold(self) -> sqlite3.Connection:
+        """Open the file and do nothing: until this is closed, SQLite does not tidy it up after each other call."""
+        with self._open():
+            database = sqlite3.connect(self.path, check_same_thread=False)
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return database
+
     def versions(self, source: str) -> dict[str, str]:
         """Give the files of a source that were taken in, and in which version."""
         with self._open() as database:
