@@ -94,6 +94,17 @@ async def test_built(world: World) -> None:
     assert made.waiting == ()
 
 
+async def test_built_anew(world: World) -> None:
+    """An image that is built again, on a newer base, takes the place of the one that was pushed."""
+    made = pusher(world)
+    await made.push(NAME)
+    world.images.images[NAME] = replace(CONTENT, id="sha256:newer")
+    await made.built(NAME, 3.0)
+    assert NAME in made.waiting
+    await made.push(NAME)
+    assert world.registry.stored[NAME].image_id == "sha256:newer"
+
+
 async def test_reconciled(world: World) -> None:
     """A process that starts anew finds what is still to be pushed, and asks before it pushes."""
     world.registry.store(BASE)

@@ -11,6 +11,7 @@ Foreign errors become ours in one place, ``OciClient.open``:
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
@@ -80,7 +81,7 @@ class OciClient:
         self._socket = socket
         self._reason = reason
         self._ca_bundle = ca_bundle
-        self._login = aiohttp.BasicAuth(username, password) if username or password else None
+        self._login = _basic(username, password) if username or password else {}
         self._timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=timeout)
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
@@ -233,8 +234,8 @@ class OciClient:
             self._realms = dict(CHALLENGE.findall(rest))
 
     async def _authorization(self, scope: str) -> dict[str, str]:
-        if self._uses_basic and self._login is not None:
-            return {"Authorization": self._login.encode()}
+        if self._uses_basic:
+            return self._login
         if "realm" not in self._realms:
             return {}
         token, ends = self._tokens.get(scope, ("", 0.0))
@@ -248,7 +249,7 @@ class OciClient:
         parameters = {name: value for name, value in wanted.items() if value}
         session = await self._opened()
         self.requests += 1
-        async with session.get(self._realms["realm"], params=parameters, auth=self._login) as answer:
+        async with session.get(self._realms["realm"], params=parameters, headers=self._login) as answer:
             if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
                 raise error_of(answer.status, self.host, (await _read(answer)).decode(errors="replace"))
             body = await answer.json(content_type=None)
@@ -279,6 +280,10 @@ class OciClient:
         """Close the connections. Idempotent."""
         if self._session is not None:
             await self._session.close()
+
+
+def _basic(username: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}
 
 
 def digest_of(body: bytes) -> str:

@@ -146,7 +146,10 @@ class Pusher:
         entry = self._record.get(name)
         environment = environment_name(image.labels, self._names)
         self._record.put(replace(entry, build_seconds=seconds, environment=environment))
-        self.want(each for each in with_parents(image, here, self._names) if not self._record.is_stored(each))
+        parents = with_parents(image, here, self._names)[:-1]
+        self.want(each for each in parents if not self._record.is_stored(each))
+        if entry.image_id != image.id:  # also one that was built anew, on a newer base
+            self.want([name])
 
     async def reconcile(self) -> None:
         """Find what is here and not in the registry, as far as the record knows."""
@@ -245,9 +248,8 @@ class Pusher:
         await self._record.save()
 
     def _is_renewed(self, remote: Remote, image: Image) -> bool:
-        """Whether a base image that we had pushed was made anew since."""
-        is_base = image.name.startswith(f"{self._names.bases}:")
-        return is_base and remote.image_id != image.id and self._record.get(image.name).image_id == remote.image_id
+        """Whether an image that is on record as stored was made anew since."""
+        return remote.image_id != image.id and self._record.get(image.name).image_id == remote.image_id
 
     async def _failed(self, name: str, error: BinderletError) -> None:
         if isinstance(error, ImageMissing):
