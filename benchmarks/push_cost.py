@@ -92,7 +92,9 @@ def _plain_push(image: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/plain}}}}\n"
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
     )
-    registry = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stderr=-3)
+    registry = subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     target = f"127.0.0.1:{port}/{image}"
     try:
         time.sleep(1)

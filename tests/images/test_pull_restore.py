@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.errors import ImageRejected
-from binderlet.images.pull_restore import choose, restore
+from binderlet.errors import ImageRejected, ImagesUnavailable
+from binderlet.images.pull_restore import Restoration, choose, restore
 from binderlet.images.transfer_record import Entry
 from binderlet.model import Image
+from support.eventually import eventually
 from support.registry_world import CONTENT, ENVIRONMENT, NAME, PREFIX, World
 
 MB = 2**20
@@ -89,3 +90,41 @@ async def test_brought_back(world: World, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(told) == 4
     assert not world.record.is_stored("binderlet/i-gone:1")
     assert set(world.images.images) == {ENVIRONMENT.name, NAME}
+
+
+async def test_in_the_background(world: World) -> None:
+    """A restoration begins once, says how far it is, and may be begun again when it has ended."""
+    world.registry.store(CONTENT)
+    world.record.put(Entry(NAME, CONTENT.id, size=MB))
+    world.registry.gate.clear()
+    learned = 0
+
+    async def learn() -> None:
+        nonlocal learned
+        learned += 1
+
+    made = Restoration(world.registry, world.record, world.images, world.tasks, prefix=PREFIX, learn=learn)
+    for _ in range(2):
+        await made.begin(10, 10**9)
+    await eventually(lambda: made.progress()["current"] == NAME)
+    assert made.progress() == {"running": True, "current": NAME, "total": 1, "done": []}
+    world.registry.gate.set()
+    await eventually(lambda: not made.progress()["running"])
+    assert made.progress()["done"] == [{"name": NAME, "size": 1000, "problem": ""}]
+    await made.begin(10, 10**9)
+    await eventually(lambda: not made.progress()["running"])
+    assert made.progress()["total"] == 0
+    assert learned == 2
+
+
+async def test_no_registry_no_restoration(world: World) -> None:
+    """A registry that does not answer is said to be that, and the next try is not held up."""
+
+    async def learn() -> None:
+        raise ImagesUnavailable("Down.")
+
+    made = Restoration(world.registry, world.record, world.images, world.tasks, prefix=PREFIX, learn=learn)
+    for _ in range(2):
+        with pytest.raises(ImagesUnavailable):
+            await made.begin(1, 1)
+    assert not made.progress()["running"]

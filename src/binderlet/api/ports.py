@@ -218,6 +218,20 @@ class Storage(Protocol):
         """Give the sums for the status page, from memory."""
 
 
+class Restorer(Protocol):
+    """Brings images back from the registry."""
+
+    async def begin(self, count: int, room: int) -> None:
+        """Begin to bring back so many images of so many bytes at most; one that goes on is left alone.
+
+        Raises:
+            ImagesUnavailable: the registry does not answer.
+        """
+
+    def progress(self) -> Mapping[str, Any]:
+        """Give how far it is, as JSON."""
+
+
 def no_builds() -> Sequence[BuildView]:
     """List no builds, for services that have none."""
     return ()
@@ -259,6 +273,8 @@ class Services:
     builder_info: Mapping[str, str] = field(default_factory=dict)
     """What ``/versions`` tells of the builder; ``build_image`` is the key that BinderHub uses."""
     storage: Storage | None = None
+    restorer: Restorer | None = None
+    """None where there is no registry."""
     """None where nobody looks after the disk."""
     version: str = __version__
     clock: Callable[[], float] = time.time

@@ -23,6 +23,7 @@ from binderlet.api.metrics import Metrics
 from binderlet.api.ports import Services
 from binderlet.api.repoproviders import RepoProviders
 from binderlet.api.reservations import Reservations
+from binderlet.api.restore import restore_routes
 from binderlet.api.session_end import SessionEnds
 from binderlet.api.site import Site
 from binderlet.api.sse import Streams
@@ -87,6 +88,7 @@ def create_admin_app(services: Services) -> Starlette:
         Route("/sessions/{session_id}/extend", admin.extend, methods=["POST"]),
         Route("/builds", admin.builds),
         *reservation_routes(services),
+        *restore_routes(services),
         *([Route("/federation", Wishes(services).wish, methods=["GET", "POST"])] if services.membership else ()),
         *image_routes(services),
         Route("/api/builds/{build_id}/log", BuildLogs(services).answer),

@@ -302,6 +302,7 @@ class Service:
             challenges=webroot_of(self.state) if self.https else None,
             builder_info=self._machinery.builder.info,
             storage=self.upkeep,
+            restorer=self._machinery.tier.restoration if self._machinery.tier else None,
             statistics=self.record.counting.shown,
             archive=self.record.counting.served,
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,14 +16,14 @@ from binderlet.clients.docker import DockerClient, engine_errors
 from binderlet.clients.oci import OciClient
 from binderlet.config import Settings
 from binderlet.config.registry import PeerSettings, RegistrySettings
-from binderlet.errors import BinderletError, ImagesUnavailable
+from binderlet.errors import BinderletError
 from binderlet.events.bus import Bus
 from binderlet.events.kinds import BuildEnded, Fact, LaunchEnded
 from binderlet.images.base import ImageStore
 from binderlet.images.names import image_name
 from binderlet.images.pull import Peer, Pulls
 from binderlet.images.pull_parts import Parts
-from binderlet.images.pull_restore import Restored, choose, restore
+from binderlet.images.pull_restore import Restoration
 from binderlet.images.pull_trust import BASE
 from binderlet.images.registry.base import Registry
 from binderlet.images.registry.distribution import RegistryProcess
@@ -97,6 +96,12 @@ class Tier:
             else None
         )
 
+        self.restoration = (
+            Restoration(self.registry, self.record, images, self.tasks, prefix=self._prefix, learn=self.pusher.learn)
+            if self.registry and self.pusher
+            else None
+        )
+
     @staticmethod
     def is_wanted(settings: Settings) -> bool:
         """Whether there is a registry to push to, or a peer's to pull from."""
@@ -152,25 +157,6 @@ class Tier:
                 await registry.close()
         if end and self.process is not None:
             await self.process.end()
-
-    async def restore(self, count: int, room: int) -> AsyncGenerator[Restored]:
-        """Bring back the most valuable images that are not here.
-
-        Raises:
-            ImagesUnavailable: there is no registry, or it does not answer.
-        """
-        if self.registry is None or self.pusher is None:
-            raise ImagesUnavailable("There is no registry to restore from.", hint="Set registry.s3 or registry.url.")
-        await self.pusher.learn()
-        here = {image.name for image in await self._images.all()}
-        entries = choose(self.record.entries(), here, prefix=self._prefix, now=time.time(), count=count, room=room)
-
-        def tell(text: str) -> None:
-            log.info("restoring", image=text)
-
-        async with contextlib.aclosing(restore(self.registry, self.record, self._images, entries, tell)) as found:
-            async for each in found:
-                yield each
 
     def collect(self) -> Iterable[Metric]:
         """Give the metrics as Prometheus' client asks for them."""

@@ -24,6 +24,7 @@ from binderlet.cli import (
     extend,
     federation,
     images,
+    images_restore,
     install,
     k3s,
     launch,
@@ -71,6 +72,7 @@ app.add_typer(base_images.app, name="base")
 app.add_typer(config.app, name="config")
 app.add_typer(federation.app, name="federation", short_help="Several Binders under one name.")
 app.add_typer(k3s.app, name="k3s", short_help="Set up K3s for sessions, and check a cluster.")
+images.app.command("restore")(images_restore.restore)
 app.add_typer(images.app, name="images")
 app.add_typer(swap.app, name="swap", short_help="Set up swap, so that quiet sessions need no memory.")
 app.command("check", short_help="Launch the example at the running service: proof that launches work.")(check.check)

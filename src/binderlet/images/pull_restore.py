@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from binderlet.errors import BinderletError
 from binderlet.images.base import ImageStore
 from binderlet.images.registry.base import Registry
 from binderlet.images.transfer_record import Entry, Record
+from binderlet.tasks import Tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ async def restore(
 ) -> AsyncGenerator[Restored]:
     """Pull these, one after the other; one that fails does not keep the others from coming."""
     for entry in entries:
-        tell(f"{entry.name} ({entry.size / 1e6:.0f} MB)")
+        tell(entry.name)
         try:
             remote = await registry.find(entry.name)
             if remote is None:
@@ -66,3 +69,69 @@ async def restore(
         else:
             yield Restored(entry.name, remote.size)
     await images.refresh()
+
+
+class Restoration:
+    """Brings images back in the background, one restoration at a time; ``learn`` reads other machines' records."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        record: Record,
+        images: ImageStore,
+        tasks: Tasks,
+        *,
+        prefix: str,
+        learn: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._record = record
+        self._images = images
+        self._tasks = tasks
+        self._prefix = prefix
+        self._learn = learn
+        self._clock = clock
+        self._running = False
+        self._current = ""
+        self._total = 0
+        self._done: list[Restored] = []
+
+    async def begin(self, count: int, room: int) -> None:
+        """Begin to bring back so many images of so many bytes at most; one that goes on is left alone.
+
+        Raises:
+            ImagesUnavailable: the registry does not answer.
+        """
+        if self._running:
+            return
+        self._running = True
+        try:
+            await self._learn()
+            here = {image.name for image in await self._images.all()}
+            now = self._clock()
+            chosen = choose(self._record.entries(), here, prefix=self._prefix, now=now, count=count, room=room)
+        except BaseException:
+            self._running = False
+            raise
+        self._total, self._done = len(chosen), []
+        self._tasks.start(self._run(chosen), name="restore")
+
+    def progress(self) -> Mapping[str, Any]:
+        """Give how far it is, as JSON."""
+        return {
+            "running": self._running,
+            "current": self._current,
+            "total": self._total,
+            "done": [asdict(each) for each in self._done],
+        }
+
+    def _tell(self, name: str) -> None:
+        self._current = name
+
+    async def _run(self, chosen: Iterable[Entry]) -> None:
+        try:
+            async for each in restore(self._registry, self._record, self._images, chosen, self._tell):
+                self._done.append(each)
+        finally:
+            self._running, self._current = False, ""

@@ -136,9 +136,9 @@ async def test_uploads(rig: Rig) -> None:
     async with rig.session.put(f"{where}&digest=sha256:2") as ended:
         assert ended.headers["Location"].startswith("/v2/r/a/blobs/uploads/77/")
     assert rig.seen == [
-        ("POST", "/v2/some/folder/a/blobs/uploads/?mount=sha256%3A1&from=some%2Ffolder%2Fbinderlet%2Fenv", b""),
+        ("POST", "/v2/some/folder/a/blobs/uploads/?mount=sha256:1&from=some/folder/binderlet/env", b""),
         ("PATCH", "/v2/some/folder/a/blobs/uploads/77?state=s", b"onetwo"),
-        ("PUT", "/v2/some/folder/a/blobs/uploads/77?state=s&digest=sha256%3A2", b""),
+        ("PUT", "/v2/some/folder/a/blobs/uploads/77?state=s&digest=sha256:2", b""),
     ]
     throttle = rig.gate.upstreams["r"].throttle
     assert throttle is not None
