@@ -109,8 +109,8 @@ class Rig:
         async def blob(_: str, digest: str) -> bytes:
             return self.blobs[digest]
 
-        self.client.manifest = manifest  # type: ignore[method-assign]  # a registry in memory
-        self.client.blob = blob  # type: ignore[method-assign]  # the same
+        self.client.manifest = manifest  # type: ignore[assignment, method-assign]  # a registry in memory
+        self.client.blob = blob  # type: ignore[assignment, method-assign]  # the same
         gate = Gate({}, folder / "port", port=7)
         self.registry = OciRegistry(self.client, self.engine, gate, "r")  # type: ignore[arg-type]  # a fake engine
 
