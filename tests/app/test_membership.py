@@ -53,6 +53,8 @@ async def test_wishes_are_kept(tmp_path: Path) -> None:
     await asyncio.to_thread(again.load)
     assert again.wishes() == {"draining": True, "share": 0.25}
     assert again.versions() is None
+    await again.wish(share=0.5)
+    await again.save()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"draining": 1}', '{"draining": 1, "share": "x"}'])

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 
+from binderlet.cli.federation import announce
 from support.admin_service import AdminService, running
 from support.command import Command
 from support.members import FakeMember
@@ -90,6 +92,13 @@ def test_drain_and_ramp_in_the_file(command: Command, file: Path) -> None:
     assert command("federation", "drain", "x", "-f", str(file)) == 2
 
 
+def test_join_with_nothing_to_mend(command: Command, member: FakeMember, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is missing the exit code is 0."""
+    monkeypatch.setattr("binderlet.federation.join.evaluate", lambda _seen: [])
+    assert command("federation", "join", member.base, "--url", member.base) == 0
+    assert "Ready to join." in command.out
+
+
 def test_join(command: Command, member: FakeMember) -> None:
     """What is missing is said with its mend, and the entry is printed; the exit code is 1."""
     arguments = ("federation", "join", member.base, "--url", member.base, "--name", "m")
@@ -129,3 +138,17 @@ def test_simulate(command: Command, file: Path) -> None:
     assert command.out.startswith("3 members, 0.1 days")
     assert command("federation", "simulate", *short, "-f", str(file), "--json", state=False) == 0
     assert json.loads(command.out)["members"] == 1
+
+
+def test_progress_and_announcement(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the simulation draws how far it is; a redirector says who gets launches."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert command("federation", "simulate", "--days", "0.1", "--repositories", "50", state=False) == 0
+    assert "  0%" in command.err
+
+    class Redirector:
+        def active_hosts(self) -> list[str]:
+            """Give two."""
+            return ["a", "b"]
+
+    announce(SimpleNamespace(port=1, redirector=Redirector()))  # type: ignore[arg-type] # all that is asked of it

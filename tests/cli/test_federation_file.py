@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from binderlet.cli.federation_file import change_file, drain_values, ramp_values, wish
 from binderlet.config import Settings
 from binderlet.errors import ConfigError, ServiceUnavailable
+from support.admin_service import AdminService, running
 from support.federation import MYBINDER
 
 
@@ -57,6 +59,30 @@ def test_ramp_in_toml(tmp_path: Path) -> None:
         "ramp_first": 0.3,
         "weight": 20,
     }
+
+
+def test_a_running_member(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the service says it will tell redirectors is printed."""
+
+    class Service(AdminService):
+        def app(self) -> web.Application:
+            """Add the URL."""
+            app = super().app()
+            app.router.add_post("/federation", self._wish)
+            return app
+
+        async def _wish(self, request: web.Request) -> web.Response:
+            return web.json_response({"draining": "draining" in request.query, "share": 0.5})
+
+    with running(tmp_path, Service()):
+        wish(Settings.model_validate({"paths": {"state": tmp_path}}), "draining=true")
+        wish(Settings.model_validate({"paths": {"state": tmp_path}}), "share=0.5")
+    assert capsys.readouterr().out.splitlines() == [
+        "This member asks for no new launches; redirectors know by their next probe.",
+        "This member asks for 50% of its weight; redirectors know by their next probe.",
+    ]
+    assert drain_values(tmp_path / "f.toml", "m", off=True) == {"drain": None}
+    assert drain_values(tmp_path / "f.toml", "m", off=False) == {"drain": True}
 
 
 def test_what_cannot_be(config: Path, tmp_path: Path) -> None:

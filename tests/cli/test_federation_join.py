@@ -23,7 +23,7 @@ def test_the_settings_are_seen(tmp_path: Path) -> None:
         {"federation": {"url": "https://fed.test"}, "sponsor": {"name": "X"}, "paths": {"state": tmp_path}}
     )
     assert inside_of(None) is None
-    assert inside_of(settings) == Inside("", "https://fed.test/", True, False, "X", False)
+    assert inside_of(settings) == Inside("", "https://fed.test/", True, "", False, "X", False)
 
 
 def test_the_secret(tmp_path: Path) -> None:

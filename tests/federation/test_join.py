@@ -18,9 +18,16 @@ OUTSIDE = Outside(
     has_quota=True,
     build_origin="*",
     build_answer="{}",
+    archive_age_days=0.5,
 )
 INSIDE = Inside(
-    "https://m.test/", "https://fed.test/", archive=True, mirrors_versions=True, sponsor="X", secret_is_set=True
+    "https://m.test/",
+    "https://fed.test/",
+    archive=True,
+    archive_origin="m.test",
+    mirrors_versions=True,
+    sponsor="X",
+    secret_is_set=True,
 )
 GOOD = Seen("m", "https://fed.test", OUTSIDE, INSIDE, VERSIONS, "")
 
@@ -58,6 +65,7 @@ def test_not_reached() -> None:
         ({"build_origin": ""}, {"CORS": "fail"}),
         ({"build_answer": ""}, {"CORS": "fail"}),
         ({"archive": "no index"}, {"archive": "warn"}),
+        ({"archive_age_days": None}, {"archive": "warn"}),
         ({"archive_age_days": 9.0}, {"archive": "warn"}),
     ],
 )
@@ -74,6 +82,7 @@ def test_from_outside(change: dict[str, object], wrong: dict[str, str]) -> None:
         ({"launch_host": ""}, {"launch host": "fail"}),
         ({"public_url": ""}, {"public_url": "fail"}),
         ({"archive": False}, {"archive": "fail"}),
+        ({"archive_origin": ""}, {"archive": "fail"}),
         ({"sponsor": ""}, {"sponsor": "warn"}),
     ],
 )
@@ -93,7 +102,7 @@ def test_tokens_and_versions() -> None:
 
 def test_another_machine() -> None:
     """Of another machine only the outside is seen."""
-    assert levels(replace(GOOD, inside=None)) == {"settings": "warn", "archive": "warn"}
+    assert levels(replace(GOOD, inside=None)) == {"settings": "warn"}
 
 
 def test_the_entry() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from binderlet.federation import join_probes
 from binderlet.federation.join_probes import certificate_days, look_at_federation, look_outside, newest
 from support.loopback import Request
-from support.members import FakeMember
+from support.members import FakeMember, silent
 
 FED = "https://fed.test"
 
@@ -155,3 +156,10 @@ async def test_the_certificate(secure: int, certificate: Path) -> None:
     seen = await look_outside(f"https://localhost:{secure}", FED, ca=trusted)
     assert seen.error
     assert await look_at_federation(f"https://localhost:{secure}", None, ca=trusted) == (None, None)
+
+
+async def test_a_silent_federation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A federation that takes the connection and says nothing has no versions."""
+    monkeypatch.setattr(join_probes, "TIMEOUT", 0.1)
+    async with silent() as url:
+        assert await look_at_federation(url, None) == (None, None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
+from binderlet.federation import redirector as redirector_module
 from binderlet.federation.pages import Pages
 from binderlet.federation.redirector import Redirector
 from binderlet.federation.run import listen, make_server
@@ -100,3 +102,9 @@ async def test_a_cookie_is_read(port: int) -> None:
     """Headers of any kind do not matter, the cookie does."""
     found = await ask(port, GET + b"Accept: */*\r\nCookie: host=https://nobody.test\r\nX: y\r\n\r\n")
     assert b'set-cookie: host="https://a.test"; Path=/build/gh/o/r/HEAD;' in found
+
+
+async def test_what_has_no_short_answer(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the redirector has no answer to goes the long way, and is refused there."""
+    monkeypatch.setattr(redirector_module, "SAFE_TARGET", re.compile(b"nothing"))
+    assert (await ask(port, GET + b"\r\n")).startswith(b"HTTP/1.1 400 ")

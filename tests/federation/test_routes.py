@@ -32,6 +32,7 @@ async def test_launches() -> None:
         assert answer.headers["location"] == "https://a.test/build/git/https%3A%2F%2Fx/HEAD?a=b"
         assert answer.headers["access-control-allow-origin"] == "*"
     assert (await ask(app(), "/build/gh/o/r/HEAD", method="POST")).status == 405
+    assert (await ask(app(), "/build/gh/ä/r/HEAD")).status == 400
     assert (await ask(app(), "/build/gh/o/r/HEAD", method="OPTIONS")).headers["access-control-allow-origin"] == "*"
 
 

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from binderlet.errors import AddressInUse
+from binderlet.federation import run as module
 from binderlet.federation.config import read
 from binderlet.federation.run import FileWatch, Place, Running, listen, running, serve
 from binderlet.tasks import Tasks
@@ -151,3 +152,13 @@ def test_watching_a_file(tmp_path: Path) -> None:
     assert not watch.changed()
     path.write_text("abc")
     assert watch.changed()
+
+
+async def test_counts_are_kept(tmp_path: Path, members: list[FakeMember], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counts of budgets are written now and then."""
+    monkeypatch.setattr(module, "SAVE_EVERY", 1)
+    monkeypatch.setattr(module, "TICK", 0.02)
+    path = await asyncio.to_thread(write, tmp_path / "config.json", members)
+    kept = tmp_path / "ledger.json"
+    async with running(path, await asyncio.to_thread(read, path), Place(port=0, ledger=kept)):
+        await eventually(lambda: asyncio.to_thread(kept.exists))

@@ -79,6 +79,15 @@ def test_spill(flags: list[bool]) -> None:
     assert list(found) == [pick.spill(key, members, int(homes[row]), busy) for row, key in enumerate(KEYS)]
 
 
+def test_everyone_has_it(draws: Draws) -> None:
+    """Where home has the image, or nobody's home is busy, nothing moves."""
+    rows, weights = np.arange(len(KEYS)), np.ones(MEMBERS)
+    homes = draws.choose(rows, weights)
+    having, nobody = np.ones((len(KEYS), MEMBERS), dtype=bool), np.zeros(MEMBERS, dtype=bool)
+    assert list(draws.prefer(rows, homes, weights, having, nobody)) == list(homes)
+    assert list(draws.spill(rows, homes, weights, nobody)) == list(homes)
+
+
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 20), st.floats(0, 1))
 def test_room(quota: int, total: int, reserve: int, ease: float) -> None:
     """Room counts as ``weights.room_factor`` counts it."""

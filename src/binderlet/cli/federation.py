@@ -103,7 +103,9 @@ def join(
     ] = "",
     name: Annotated[str, typer.Option("--name", help="Its name in the federation's file. Default: by its host.")] = "",
     weight: Annotated[float, typer.Option("--weight", min=0, help="Weight to begin with.")] = 10,
-    archive: Annotated[str, typer.Option("--archive", metavar="URL", help="Where its archive is published.")] = "",
+    archive: Annotated[
+        str, typer.Option("--archive", metavar="URL", help="Where its archive is published. Default: its /archive/.")
+    ] = "",
     as_json: AsJson = False,
     config: ConfigFile = None,
     keys: SetKeys = None,

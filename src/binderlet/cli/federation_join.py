@@ -25,7 +25,7 @@ async def gather(federation: str, url: str, name: str, archive: str, settings: S
     member = public(url or (settings.server.public_url if settings else "")) or f"http://127.0.0.1:{_port(settings)}"
     verify = await asyncio.to_thread(verifier, settings) if settings else None
     outside, (expected, token) = await asyncio.gather(
-        look_outside(member, fed, archive), look_at_federation(fed, verify)
+        look_outside(member, fed, archive or f"{member}/archive"), look_at_federation(fed, verify)
     )
     return Seen(name or default_name(member), fed, outside, inside_of(settings), expected, token)
 
@@ -42,6 +42,7 @@ def inside_of(settings: Settings | None) -> Inside | None:
         public_url=settings.server.public_url,
         launch_host=settings.launch_host,
         archive=settings.events.archive,
+        archive_origin=settings.archive.origin,
         mirrors_versions=settings.federation.mirror_versions,
         sponsor=settings.sponsor.name,
         secret_is_set=bool(settings.security.build_token_secret.get_secret_value()),

@@ -65,6 +65,9 @@ class Inside:
     public_url: str
     launch_host: str
     archive: bool
+    """Whether launch events are written."""
+    archive_origin: str
+    """The name under which this member's launches are counted."""
     mirrors_versions: bool
     sponsor: str
     secret_is_set: bool
@@ -184,19 +187,18 @@ def _launch_host(seen: Seen) -> Iterator[Finding]:
 
 
 def _archive(seen: Seen) -> Finding:
+    host = urlsplit(seen.outside.url).hostname or ""
     if seen.inside is not None and not seen.inside.archive:
         return Finding("archive", "fail", "launch events are not written", "Set events.archive = true.")
+    if seen.inside is not None and seen.inside.archive_origin != host:
+        named = seen.inside.archive_origin or "the name that visitors asked for, the federation's"
+        mend = f'Set archive.origin = "{host}", so that your launches are counted as yours.'
+        return Finding("archive", "fail", f"launches are counted for {named}", mend)
     outside = seen.outside
     if outside.archive:
         return Finding("archive", "warn", outside.archive, "Publish the archive, so that the federation counts you.")
     if outside.archive_age_days is None:
-        mend = "Give --archive URL to have the published archive looked at."
-        return Finding(
-            "archive",
-            "ok" if seen.inside else "warn",
-            "launch events are written" if seen.inside else "not looked at",
-            mend,
-        )
+        return Finding("archive", "warn", "not looked at", "Give --archive URL to have it looked at.")
     if outside.archive_age_days > 2:  # noqa: PLR2004 - yesterday's file is there by tomorrow
         seen_age = f"the last published day is {outside.archive_age_days:.0f} days old"
         return Finding("archive", "warn", seen_age, "See why nothing is published.")
