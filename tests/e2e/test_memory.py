@@ -70,7 +70,7 @@ def test_a_session_that_eats_its_limit_dies_alone(here: Site) -> None:
 
 
 def test_when_the_machine_runs_out_sessions_go_first(here: Site) -> None:
-    """A session before a build, a build before the service: with all of them in a group that has no memory left."""
+    """Before a build and the service: all of them are in a group that a program without a score of its own fills."""
     service = here.service
     assert service.process is not None
     ours = psutil.Process(service.process.pid)
@@ -87,8 +87,8 @@ def test_when_the_machine_runs_out_sessions_go_first(here: Site) -> None:
         group.take_in([ours.pid, *(one.pid for one in proxies), *session])
         with group.program(10_000) as hog:
             until(lambda: event["url"].split("/")[-2] not in {one["id"] for one in service.sessions()}, seconds=60)
-            assert hog.wait(60) != 0
-            assert build.poll() is not None, "the build goes before what has an ordinary score, however large that is"
+            assert build.poll() is None
+            assert hog.wait(60) != 0, "what is largest goes once no session is left"
     assert ours.is_running()
     assert all(one.is_running() for one in proxies)
     assert service.get("health")[0] == 200
@@ -126,10 +126,10 @@ def little_swap(tmp_path: Path) -> Iterator[int]:
 
 def test_full_swap_loses_no_session(tmp_path: Path, little_swap: int) -> None:
     """Hibernation fills what there is and stops; what no longer fits stays in memory, and everybody answers."""
-    settings: dict[str, Any] = {"hibernate__after": "1s", "hibernate__every": "0.5s", "limits__sessions": 8}
+    settings: dict[str, Any] = {"hibernate__after": "1s", "hibernate__every": "0.5s", "cull__every": "0.5s"}
     with site(tmp_path, **settings) as found:
         spec = found.spec("hello", HELLO)
-        events: list[Event] = [found.service.ready(spec) for _ in range(3)]
+        events: list[Event] = [found.service.ready(spec) for _ in range(2)]
 
         def is_full() -> bool:
             status = json.loads(found.service.get("api/status")[1])
@@ -140,5 +140,5 @@ def test_full_swap_loses_no_session(tmp_path: Path, little_swap: int) -> None:
         began = time.monotonic()
         assert all(fetch(event, "api/status") for event in events)
         assert time.monotonic() - began < 60
-        assert len(found.service.sessions()) == 3
+        assert len(found.service.sessions()) == 2
         assert found.service.get("health")[0] == 200
