@@ -98,6 +98,8 @@ class Facts:
     file_descriptors: int
     port: PortFacts
     clock_synchronised: bool | None
+    places: str = ""
+    """How many sessions fit and what limits them, in words."""
     left_out: tuple[str, ...] = ()
     """What this machine's network settings have that containers cannot use."""
     reaches: tuple[Reach, ...] | None = None
@@ -199,6 +201,8 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     else:
         seen = "none: hibernation is off, quiet sessions keep their memory, so fewer fit"
         yield Finding("swap", "warn", seen, "sudo binderlet swap setup")
+    if facts.places:
+        yield Finding("places", "ok", facts.places)
 
 
 def _limits(facts: Facts) -> Iterator[Finding]:

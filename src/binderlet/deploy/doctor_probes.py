@@ -64,6 +64,7 @@ def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, s
         memory=psutil.virtual_memory().total,
         swap=psutil.swap_memory().total,
         session_memory=settings.session.memory,
+        places=places(settings),
         inotify_instances=number_in(Path("/proc/sys/fs/inotify/max_user_instances")),
         inotify_watches=number_in(Path("/proc/sys/fs/inotify/max_user_watches")),
         file_descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
@@ -72,6 +73,16 @@ def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, s
         left_out=reachable.left_out,
         reaches=tuple(reaches(settings, reachable)) if network else None,
     )
+
+
+def places(settings: Settings, proc: Path = Path("/proc")) -> str:
+    """Say how many sessions fit here and what limits them; nothing where that cannot be known."""
+    if settings.limits.sessions:
+        return f"{settings.limits.sessions} sessions, limited by limits.sessions"
+    try:
+        return str(capacity(read_hardware(proc), planned(settings.session.memory)))
+    except (OSError, KeyError):
+        return ""
 
 
 def existing(path: Path) -> Path:
