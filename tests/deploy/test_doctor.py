@@ -19,6 +19,7 @@ GOOD = Facts(
     memory=16 * GIB,
     swap=8 * GIB,
     session_memory=2 * GIB,
+    places="167 sessions, limited by swap",
     inotify_instances=8192,
     inotify_watches=1048576,
     file_descriptors=1048576,
@@ -52,7 +53,7 @@ def test_good_machine() -> None:
     findings = evaluate(GOOD)
     assert [finding for finding in findings if finding.level != "ok" or finding.mend] == []
     assert [finding.check for finding in findings] == [
-        "engine", "storage", "buildkit", "haproxy", "git", "git-lfs", "mmdebstrap", "disk", "memory", "swap",
+        "engine", "storage", "buildkit", "haproxy", "git", "git-lfs", "mmdebstrap", "disk", "memory", "swap", "places",
         "inotify instances", "inotify watches", "file descriptors", "port", "clock",
     ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import socket
 import socketserver
 import sys
@@ -29,6 +30,7 @@ from binderlet.deploy.doctor_probes import (
     holder_of,
     number_in,
     old_client,
+    places,
     port_facts,
     program_version,
     reach_error,
@@ -117,6 +119,13 @@ def test_gather(tmp_path: Path) -> None:
     assert found.reaches is None
     assert not found.needs_engine
     assert evaluate(found)
+
+
+def test_places(tmp_path: Path) -> None:
+    """As many as the settings say, or what this machine holds and why; nothing where the kernel does not tell."""
+    assert places(settings(limits={"sessions": 7})) == "7 sessions, limited by limits.sessions"
+    assert re.fullmatch(r"\d+ sessions, limited by (memory|swap|cpu)", places(settings()))
+    assert places(settings(), tmp_path) == ""
 
 
 def test_gather_with_network(monkeypatch: pytest.MonkeyPatch) -> None:

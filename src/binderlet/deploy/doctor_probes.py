@@ -24,11 +24,13 @@ import psutil
 
 from binderlet.builder.base_recipe import DEBIAN_MIRROR
 from binderlet.clients.docker import find_engine
+from binderlet.clients.memory import read_hardware
 from binderlet.config.network import NetworkEnvironment, network_environment, read_text
 from binderlet.config.redact import redact_urls
 from binderlet.config.schema import Settings
 from binderlet.deploy.doctor import EngineFacts, Facts, PortFacts, Reach
 from binderlet.errors import BinderletError, EngineUnavailable
+from binderlet.sessions.capacity import capacity, planned
 
 TIMEOUT = 5.0
 """Seconds for one probe."""
