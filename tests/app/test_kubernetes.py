@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import yaml
 
-from binderlet.app.kubernetes import adapted, check, kubernetes_machinery, tell_viewers
+from binderlet.app.kubernetes import adapted, check, kubernetes_machinery, make_hibernator, tell_viewers
 from binderlet.builder.delivery import DeliveringBuilder
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
@@ -20,6 +20,8 @@ from binderlet.engine.kubernetes import KubernetesEngine
 from binderlet.errors import ConfigError, EngineUnavailable
 from binderlet.events.bus import Story
 from binderlet.launch.book import LaunchBook
+from binderlet.sessions.hibernator import Hibernator
+from binderlet.sessions.nodes import NodesHibernator
 from support.kube_api import KubeApi, engine_on, kube_api
 
 
@@ -125,6 +127,20 @@ async def test_viewers_are_told(api: KubeApi) -> None:
         b'{"phase":"launching","message":"Starting\\n"}',
     ]
     assert [event async for event in book.launches["ended"].story.follow()] == []
+    await engine.close()
+
+
+async def test_who_hibernates(api: KubeApi) -> None:
+    """Nodes' helpers push sessions out where the settings name them; else this machine does it for its own."""
+    engine = engine_on(api)
+    helpers = settings(kubernetes={"agents_namespace": "binder"})
+    made = [
+        make_hibernator(one, chosen, dict, dict, lambda _sight: None)
+        for one, chosen in ((engine, helpers), (engine, settings()), (FakeEngine(), helpers))
+    ]
+    assert [type(one) for one in made] == [NodesHibernator, Hibernator, Hibernator]
+    for one in made:
+        one.close()
     await engine.close()
 
 

@@ -107,7 +107,7 @@ def test_every_value_is_explained() -> None:
     def keys(entry: dict[str, Any], schema: dict[str, Any]) -> None:
         assert set(schema["properties"]) - {"global"} == set(entry)
         for name, value in entry.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and value:
                 keys(value, schema["properties"][name])
 
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -119,6 +119,22 @@ def test_manifests_are_those_of_the_chart() -> None:
     """The plain manifests are what the chart gives."""
     made = subprocess.run([ROOT / "manifests" / "generate"], check=True, capture_output=True, text=True).stdout
     assert made == MANIFESTS.read_text(), "run deploy/manifests/generate >src/binderlet/deploy/manifests/binderlet.yaml"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_everything_fits_the_schema(version: str) -> None:
+    """With everything switched on, what the chart gives is valid, and the helper's program is in it."""
+    values = ["nodeAgent.enabled=true", "nodeAgent.token=abcdefghijklmnopqrst", "sessions.registryPassword=x"]
+    chosen = [part for value in values for part in ("--set", value)]
+    done = subprocess.run(["helm", "template", "x", CHART, *chosen], check=True, capture_output=True, text=True)
+    made = list(yaml.safe_load_all(done.stdout))
+    for each in made:
+        kubernetes_validate.validate(each, version, strict=True)
+    program = next(each for each in made if each["kind"] == "ConfigMap")["data"]
+    source = ROOT.parent / "src" / "binderlet" / "engine" / "kubernetes_agent.py"
+    assert program["kubernetes_agent.py"].strip() == source.read_text().strip()
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -12,6 +16,7 @@ from support.cluster import Cluster, cluster, import_command
 from support.service import Forge, LiveService, Serve, git_spec
 from support.visit import Visit, wait_for
 
+CHART = Path(__file__).parents[2] / "deploy" / "helm" / "binderlet"
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.kube,
@@ -99,6 +104,38 @@ def test_hibernated(kube: Cluster, service: LiveService, spec: str) -> None:
     wait_for(lambda: service.admin("GET", "/status")[1]["hibernated"] == 1, seconds=120, what="it is hibernated")
     visit.get("api/status")
     service.admin("DELETE", f"/sessions/{visit.id}")
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+def test_hibernated_by_the_nodes_helper(kube: Cluster, service: LiveService, serve: Serve, spec: str) -> None:
+    """The chart's helper on each node pushes quiet sessions out, whichever node they are on."""
+    visit = Visit(service.ready(spec, timeout=280))
+    service.admin("DELETE", f"/sessions/{visit.id}")
+    token = uuid4().hex
+    values = {
+        "instance": service.name,
+        "sessions.namespace": kube.namespace,
+        "sessions.createNamespace": "false",
+        "nodeAgent.enabled": "true",
+        "nodeAgent.token": token,
+        "nodeAgent.image": visit.image,
+        "nodeAgent.python": "/usr/bin/python3",
+    }
+    chosen = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    helm = ("helm", "--namespace", kube.namespace)
+    subprocess.run([*helm, "install", "helpers", str(CHART), *chosen], check=True, capture_output=True)
+    try:
+        helpers = {"kubernetes__agents_namespace": kube.namespace, "kubernetes__agents_token": token}
+        kube.kubectl("rollout", "status", f"daemonset/{service.name}-node-agent", "--timeout=60s")
+        with serve(**settings(kube, hibernate__after="5s", hibernate__every="1s", **helpers)) as other:
+            visit = Visit(other.ready(spec, timeout=280))
+            wait_for(lambda: other.admin("GET", "/status")[1]["memory"], seconds=60, what="the node was looked at")
+            if why := other.admin("GET", "/status")[1]["hibernation_off"]:
+                pytest.skip(f"sessions are not hibernated there: {why}")
+            wait_for(lambda: other.admin("GET", "/status")[1]["hibernated"] == 1, seconds=120, what="it is hibernated")
+            visit.get("api/status")
+    finally:
+        subprocess.run([*helm, "uninstall", "helpers"], check=True, capture_output=True)
 
 
 def test_culled(kube: Cluster, serve: Serve, spec: str) -> None:

@@ -437,6 +437,17 @@ async def test_last_words_that_cannot_be_read(api: KubeApi, engine: KubernetesEn
         await engine.start(SPEC)
 
 
+async def test_nodes_and_their_helpers(api: KubeApi, open_engine: Open) -> None:
+    """It knows which node a session is on, and where each node's helper is."""
+    engine = open_engine(agents_namespace="binder")
+    await engine.start(SPEC)
+    assert (engine.node_of(SPEC.id), engine.node_of("unknown")) == ("node1", "")
+    labels = {"app.kubernetes.io/name": "binderlet", "app.kubernetes.io/component": "node-agent"}
+    helper = {"metadata": {"name": "helper", "labels": labels}, "spec": {"nodeName": "node1"}}
+    api.add({**helper, "status": {"phase": "Running", "podIP": "10.0.0.9"}})
+    assert await engine.agents() == {"node1": "10.0.0.9:8890"}
+
+
 async def test_close_waits_for_what_is_being_undone(api: KubeApi, engine: KubernetesEngine) -> None:
     """A start that is cancelled while the engine closes leaves nothing."""
     api.delay = 60

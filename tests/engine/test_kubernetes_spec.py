@@ -394,6 +394,22 @@ def test_selector() -> None:
     assert k.selector("binderlet") == "binderlet.instance=binderlet,app.kubernetes.io/component=session"
 
 
+@pytest.mark.parametrize(
+    ("status", "metadata", "expected"),
+    [
+        ({"phase": "Running", "podIP": "10.0.0.2"}, {}, ("n1", "10.0.0.2")),
+        ({"phase": "Running", "podIP": "fd00::2"}, {}, ("n1", "[fd00::2]")),
+        ({"phase": "Running"}, {}, None),
+        ({"phase": "Pending", "podIP": "10.0.0.2"}, {}, None),
+        ({"phase": "Running", "podIP": "10.0.0.2"}, DELETED, None),
+        (None, {}, None),
+    ],
+)
+def test_helpers(status: Json | None, metadata: Json, expected: tuple[str, str] | None) -> None:
+    """A helper's pod counts while it runs, with its node and host."""
+    assert k.agent_of({"metadata": metadata, "spec": {"nodeName": "n1"}, "status": status}) == expected
+
+
 RUNS, STARTS, ENDED = SessionState.RUNNING, SessionState.STARTING, SessionState.ENDED
 
 

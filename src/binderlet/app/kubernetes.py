@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from binderlet.engine.kubernetes import KubernetesEngine
 from binderlet.errors import ConfigError
 from binderlet.events.kinds import LaunchEvent
 from binderlet.launch.book import LaunchBook
-from binderlet.model import Phase
+from binderlet.model import Phase, Session
+from binderlet.sessions.hibernator import Hibernator, Sight
+from binderlet.sessions.nodes import NodesHibernator
 
 PLACES = 500
 """Sessions at most where ``limits.sessions`` says nothing: the cluster itself says when it is full."""
@@ -89,6 +92,27 @@ async def _delivering(builder: Builder, settings: Settings) -> Builder:
     if settings.kubernetes.delivery == "push":
         return DeliveringBuilder(builder, by_push(tools.program, tools.environment))
     return DeliveringBuilder(builder, by_import(tools.program, settings.kubernetes.import_command, tools.environment))
+
+
+def make_hibernator(
+    engine: Engine,
+    settings: Settings,
+    sessions: Callable[[], Mapping[str, Session]],
+    last_active: Callable[[], Mapping[str, float]],
+    on_look: Callable[[Sight], None],
+) -> Hibernator:
+    """Make what pushes quiet sessions out: by the nodes' helpers where the settings name them, else on this machine."""
+    if not isinstance(engine, KubernetesEngine) or not settings.kubernetes.agents_namespace:
+        return Hibernator(sessions, last_active, settings.hibernate, on_look=on_look)
+    return NodesHibernator(
+        sessions,
+        last_active,
+        settings.hibernate,
+        node_of=engine.node_of,
+        find=engine.agents,
+        token=settings.kubernetes.agents_token.get_secret_value(),
+        on_look=on_look,
+    )
 
 
 def tell_viewers(engine: Engine, book: LaunchBook) -> None:

@@ -15,7 +15,7 @@ from binderlet.api.ports import Services
 from binderlet.app.backups import backup_check, make_schedule
 from binderlet.app.front import Front, keep_secret, visitors_url
 from binderlet.app.https import make_https, tls_of, webroot_of
-from binderlet.app.kubernetes import tell_viewers
+from binderlet.app.kubernetes import make_hibernator, tell_viewers
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
@@ -42,7 +42,7 @@ from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.capacity import capacity, planned, startable
 from binderlet.sessions.ending import Endings
-from binderlet.sessions.hibernator import Hibernator, Sight
+from binderlet.sessions.hibernator import Sight
 from binderlet.sessions.keeper import Keeper
 from binderlet.sessions.pool import Pool
 from binderlet.sessions.reconcile import Reconciled
@@ -175,11 +175,12 @@ class Service:
             environment=environment,
             standbys=self.standbys,
         )
-        self.hibernator = Hibernator(
+        self.hibernator = make_hibernator(
+            self._machinery.engine,
+            settings,
             lambda: {**self.standbys.waiting(), **self.sessions.settled()},
             lambda: self.keeper.last_active,
-            settings.hibernate,
-            on_look=self._on_memory,
+            self._on_memory,
         )
         self.keeper = Keeper(
             self.sessions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from binderlet.config.section import Section
 from binderlet.config.units import ByteSize, Duration
@@ -74,6 +74,12 @@ class KubernetesSettings(Section):
         default=False,
         description="Run sessions in user namespaces of their own (hostUsers: false); needs Kubernetes 1.30 or newer.",
     )
+    agents_namespace: str = Field(
+        "",
+        description="Namespace of the nodes' helpers, which push quiet sessions out to swap. Empty: only sessions on "
+        "the control plane's own node hibernate.",
+    )
+    agents_token: SecretStr = Field(SecretStr(""), description="What opens the helpers: the chart's nodeAgent.token.")
     max_starting: int = Field(
         16, ge=1, description="Sessions started at the same time, where session.start_concurrency is 0."
     )

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,10 +18,13 @@ from binderlet.clients.kubernetes import CONFLICT, KubernetesClient, KubernetesE
 from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import last_lines
+from binderlet.engine.kubernetes_agent import PORT as AGENT_PORT
 from binderlet.engine.kubernetes_pods import PodMirror
 from binderlet.engine.kubernetes_spec import (
+    AGENT_SELECTOR,
     Pod,
     Waiting,
+    agent_of,
     event_messages,
     place_in_line,
     pod_from_api,
@@ -221,6 +224,22 @@ class KubernetesEngine:
                     return ""
                 raise
         return last_lines(answer.decode("utf-8", "replace"), lines)
+
+    def node_of(self, session_id: str) -> str:
+        """Give the node that a session runs on, from memory; empty where that is not known."""
+        pod = self.mirror.pods.get(pod_name(self._instance, session_id))
+        return pod.node if pod is not None else ""
+
+    async def agents(self) -> Mapping[str, str]:
+        """Give the addresses of the nodes' helpers, by node.
+
+        Raises:
+            EngineUnavailable: the cluster does not answer, or does not let us look.
+        """
+        path = f"api/v1/namespaces/{self._settings.agents_namespace}/pods"
+        with cluster_errors():
+            found, _ = await self._client.collect(path, agent_of, params={"labelSelector": AGENT_SELECTOR})
+        return {node: f"{address}:{AGENT_PORT}" for node, address in found}
 
     async def ping(self) -> str:
         """Ask the cluster for its version."""

@@ -34,6 +34,8 @@ CONTAINER = "session"
 USER = 1000
 PART = "app.kubernetes.io/component"
 SESSION_LABELS = {"app.kubernetes.io/name": "binderlet", PART: "session"}
+AGENT_SELECTOR = f"app.kubernetes.io/name=binderlet,{PART}=node-agent"
+"""Of the nodes' helpers."""
 NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 LABEL_VALUE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """What is both a label's value and a host name."""
@@ -337,3 +339,11 @@ def event_messages(events: Sequence[Json]) -> list[str]:
         if event.get("reason") in TOLD
     ]
     return list(dict.fromkeys(told))
+
+
+def agent_of(item: Json) -> tuple[str, str] | None:
+    """Give the node and the host of a helper's pod; None of one that does not run."""
+    status: Json = item.get("status") or {}
+    if status.get("phase") != "Running" or not status.get("podIP") or "deletionTimestamp" in item["metadata"]:
+        return None
+    return item["spec"]["nodeName"], host(status["podIP"])

@@ -1,0 +1,1 @@
+../../../../src/binderlet/engine/kubernetes_agent.py

@@ -1,0 +1,1 @@
+../../../../src/binderlet/clients/memory.py
