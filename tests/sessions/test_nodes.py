@@ -157,3 +157,16 @@ def test_together() -> None:
     assert together([MACHINE, Machine(1, 1, 1, 1, 9.0, 0.1)]) == Machine(
         MACHINE.memory + 1, MACHINE.available + 1, MACHINE.swap + 1, MACHINE.swap_free + 1, 9.0, 0.5
     )
+
+
+async def test_helpers_are_looked_for_seldom(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looks for helpers the known ones are asked; nobody needs to be told what was seen."""
+    hibernator = NodesHibernator(
+        lambda: SESSIONS, dict, HibernateSettings(), node_of=NODES.__getitem__, find=world.find, token=TOKEN
+    )
+    await hibernator.look()
+    monkeypatch.setattr(module, "FIND_EVERY", 1000.0)
+    world.agents = {}
+    await hibernator.look()
+    assert set(hibernator.sight.usage) == {"a", "b"}
+    hibernator.close()
