@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from support.federation_live import LiveFederation, Redirector, federation, launch, wait_until
-from support.service import COMMAND
+from support.service import COMMAND, Forge, Serve, free_port, git_spec
+from support.visit import Visit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.haproxy, pytest.mark.timeout(180)]
 
@@ -180,3 +183,25 @@ def test_join(live: LiveFederation, redirector: Redirector) -> None:
         "launch host": "ok",
         "archive": "fail",
     }
+
+
+@pytest.mark.docker
+def test_a_member_with_containers(serve: Serve, forge: Forge, tmp_path: Path) -> None:
+    """The same with a container engine: through a redirector to a repository that is built, and its JupyterLab."""
+    _, url = forge.repository({"README.md": "Hello"})
+    port = free_port()
+    with ExitStack() as undo:
+        service = undo.enter_context(serve(federation__url=f"http://127.0.0.1:{port}/"))
+        file = tmp_path / "federation.toml"
+        file.write_text(f'[members.real]\nurl = "{service.url}"\nprime = true\n')
+        process = subprocess.Popen([*COMMAND, "federation", "serve", "--file", str(file), "--port", str(port)])
+        undo.callback(process.wait)
+        undo.callback(process.kill)
+        redirector = Redirector(port, process)
+        wait_until(redirector.answers, PATIENCE, "the redirector answers")
+        event = launch(redirector, git_spec(url), timeout=150)
+        assert event["phase"] == "ready", event
+        session = Visit(event)
+        assert b"JupyterLab" in session.get("lab")
+        member = redirector.members()["real"]
+        assert (member["state"], member["room"]["total"] >= 1) == ("up", True)

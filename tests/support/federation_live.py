@@ -67,6 +67,14 @@ class Redirector:
         rows = json.loads(self.get("/federation")[2])["members"]
         return {row["name"]: row for row in rows}
 
+    def answers(self) -> bool:
+        """Whether it answers yet."""
+        assert self.process.poll() is None, "the redirector ended"
+        try:
+            return self.get("/federation/health")[0] == 200
+        except OSError:
+            return False
+
     def end(self) -> None:
         """End it as an operator would."""
         self.process.terminate()
@@ -95,7 +103,7 @@ class LiveFederation:
         process = subprocess.Popen([*COMMAND, *arguments], stdout=log, stderr=log)
         made = Redirector(port, process)
         self.undo.callback(_kill, process)
-        wait_until(lambda: _answers(made), START, "the redirector answers")
+        wait_until(made.answers, START, "the redirector answers")
         return made
 
     def write(self, **keys: object) -> None:
@@ -120,14 +128,6 @@ class LiveFederation:
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(body | keys))
         part.replace(self.file)
-
-
-def _answers(redirector: Redirector) -> bool:
-    assert redirector.process.poll() is None, "the redirector ended"
-    try:
-        return redirector.get("/federation/health")[0] == 200
-    except OSError:
-        return False
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

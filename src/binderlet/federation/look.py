@@ -16,7 +16,7 @@ from binderlet.federation.redirector import Redirector
 async def look_once(federation: Federation) -> Redirector:
     """Ask every member once, all at the same time."""
     redirector = Redirector(federation)
-    async with aiohttp.ClientSession() as client:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
         patience = federation.check.timeout
         reports = await asyncio.gather(*(probe(client, member, patience) for member in federation.members.values()))
     for name, report in zip(federation.members, reports, strict=True):

@@ -93,10 +93,16 @@ class Redirector:
         self._build(federation)
 
     def learn(self, name: str, report: Report) -> None:
-        """Take a probe's report of a member; of one that is no longer in the file nothing is learnt."""
-        if name in self.federation.members:
-            standing = self.standings.get(name, Standing())
-            self.standings[name] = advance(standing, report, self._clock(), self.federation.check)
+        """Take a probe's report of a member; of one that is no longer in the file nothing is learnt.
+
+        A member that comes or goes counts at once, what else changed with the next ``refresh``: with a thousand members
+        there are dozens of reports a second.
+        """
+        if name not in self.federation.members:
+            return
+        before = self.standings.get(name, Standing())
+        after = self.standings[name] = advance(before, report, self._clock(), self.federation.check)
+        if (before.phase, before.report.draining) != (after.phase, after.report.draining):
             self.refresh()
 
     def learn_images(self, name: str, keys: frozenset[bytes]) -> None:

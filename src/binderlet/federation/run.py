@@ -35,6 +35,8 @@ SAVE_EVERY = 30
 """Ticks between two writes of the budgets' counts."""
 KEEP_ALIVE = 75
 """Seconds that a quiet connection stays; longer than load balancers keep theirs, so that they close first."""
+PAGES_AT_ONCE = 200
+"""Connections to one prime: one that hangs leaves room for the others."""
 USER_AGENT = f"binderlet-federation/{__version__}"
 
 
@@ -174,8 +176,14 @@ async def running(path: Path, federation: Federation, place: Place) -> AsyncIter
     redirector = Redirector(federation, ledger=ledger)
     headers = {"User-Agent": USER_AGENT}
     async with (
-        aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.DummyCookieJar()) as probes,
         aiohttp.ClientSession(
+            # No limit: a probe that waits for a connection would look like a member that does not answer.
+            connector=aiohttp.TCPConnector(limit=0),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as probes,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=PAGES_AT_ONCE),
             auto_decompress=False,
             skip_auto_headers={"User-Agent", "Accept-Encoding", "Accept"},
             cookie_jar=aiohttp.DummyCookieJar(),
