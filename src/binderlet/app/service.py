@@ -13,6 +13,7 @@ import structlog
 
 from binderlet.api.ports import Services
 from binderlet.app.backups import backup_check, make_schedule
+from binderlet.app.bucket import care_for
 from binderlet.app.front import Front, keep_secret, visitors_url
 from binderlet.app.https import make_https, tls_of, webroot_of
 from binderlet.app.kubernetes import make_hibernator, tell_viewers
@@ -131,6 +132,7 @@ class Service:
         )
         self.upkeep.measured_by(self.record.metrics.registry)
         self._backups = make_schedule(settings, network.ca_bundle)
+        self.upkeep.bucket = care_for(settings, machinery.tier, state, network.ca_bundle)
         if self.https:
             self._watch_certificate(self.https)
 
@@ -323,6 +325,9 @@ class Service:
             self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
         self.tasks.start(self.membership.run(), name="federation")
         self.tasks.start(self.upkeep.housekeeper.run(), name="housekeeper")
+        if care := self.upkeep.bucket:
+            self.record.metrics.registry.register(care)
+            self.tasks.start(care.run(), name="bucket")
         if schedule := self._backups:
             self._vitals.include(lambda: backup_check(schedule, self.settings.backup.every))
             self.tasks.start(schedule.run(), name="backups")

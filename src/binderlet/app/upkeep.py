@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from binderlet.app.bucket import BucketCare
 from binderlet.app.machinery import Shelf
 from binderlet.config import Settings
 from binderlet.events.store import History
@@ -57,6 +58,8 @@ class Upkeep:
     """``api.images.Storage`` of a running service. ``start``, then ``close``."""
 
     def __init__(self, settings: Settings, state: Path, shelf: Shelf, parts: Parts) -> None:
+        self.bucket: BucketCare | None = None
+        """Who looks after the second tier's bucket; None where there is none."""
         world = World(parts.needs, parts.uses, shelf.bases, lambda: parts.starting() > 0)
         files = StateFiles(state, clock=world.clock)
         self.housekeeper = Housekeeper(
@@ -81,6 +84,7 @@ class Upkeep:
             "room": keeper.room,
             "kinds": survey.by_kind() if survey else {},
             "measured_at": survey.at if survey else None,
+            "bucket": self.bucket.body() if self.bucket else None,
         }
 
     def measured_by(self, registry: CollectorRegistry) -> None:

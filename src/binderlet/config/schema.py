@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from binderlet.config.backup import BackupSettings
+from binderlet.config.bucket import BucketSettings
 from binderlet.config.disk import DiskSettings
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
@@ -393,6 +394,7 @@ class Settings(Section):
     disk: DiskSettings = DiskSettings()
     network: NetworkSettings = NetworkSettings()
     registry: RegistrySettings = RegistrySettings()
+    bucket: BucketSettings = BucketSettings()
     providers: ProviderSettings = ProviderSettings()
     pages: PageSettings = PageSettings()
     sponsor: SponsorSettings = SponsorSettings()

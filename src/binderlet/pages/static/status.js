@@ -57,6 +57,12 @@ function storage(disk) {
   $("disk-meter").setAttribute("aria-valuenow", share);
   $("disk-meter").firstElementChild.style.width = `${share}%`;
   $("disk-sum").textContent = `${bytes(disk.used)} of ${bytes(disk.budget)} are used; builds may take ${bytes(disk.room)} more.`;
+  const bucket = disk.bucket;
+  $("bucket").hidden = !bucket || bucket.used === null;
+  if (!$("bucket").hidden) {
+    const price = bucket.month.total > 0 ? `, about ${bucket.month.total.toFixed(2)} ${bucket.currency} a month` : "";
+    $("bucket").textContent = `${bytes(bucket.used)} of images are in object storage${price}.${bucket.problem ? ` ${bucket.problem}` : ""}`;
+  }
   $("disk-kinds").replaceChildren(...Object.entries(disk.kinds).filter(([, size]) => size > 0).map(kind));
 }
 
