@@ -30,10 +30,10 @@ from support.workshop import NETWORK
 THREE = "numpy\npandas\nmatplotlib\n"
 HEAVY = "tensorflow-cpu\npyarrow\nscikit-learn\nopencv-python-headless\npolars\n"
 STEPS = {
-    "solve": re.compile(r"^Resolved .* in ([\d.]+)(ms|s)", re.MULTILINE),
-    "download": re.compile(r"^Prepared .* in ([\d.]+)(ms|s)", re.MULTILINE),
-    "install": re.compile(r"^Installed .* in ([\d.]+)(ms|s)", re.MULTILINE),
-    "export": re.compile(r"^Written in ([\d.]+) (s)", re.MULTILINE),
+    "solve": re.compile(r"^Resolved .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
+    "download": re.compile(r"^Prepared .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
+    "install": re.compile(r"^Installed .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
+    "export": re.compile(r"^Written in (?:(\d+)m )?([\d.]+) (s)", re.MULTILINE),
 }
 PIP = """FROM {base}
 COPY --chown=1000:1000 requirements.txt /tmp/requirements.txt
@@ -112,7 +112,7 @@ class Bench:
             command, check=True, capture_output=True, text=True, env=os.environ | self.tools.environment
         )
         seconds = time.perf_counter() - started
-        exported = seconds_of(re.compile(r"exporting layers ([\d.]+)(s) done"), done.stderr + done.stdout)
+        exported = seconds_of(re.compile(r"exporting layers (?:(\d+)m )?([\d.]+)(s) done"), done.stderr + done.stdout)
         return Built(image, seconds, {"install": round(seconds - exported, 3), "export": round(exported, 3)})
 
     def size(self, image: str) -> int:
@@ -155,7 +155,8 @@ def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
 
 def seconds_of(pattern: re.Pattern[str], text: str) -> float:
     """Give the sum of the times that a log tells."""
-    return sum(float(value) / (1000 if unit == "ms" else 1) for value, unit in pattern.findall(text))
+    found = pattern.findall(text)
+    return sum(60 * int(minutes or 0) + float(value) / (1000 if unit == "ms" else 1) for minutes, value, unit in found)
 
 
 def fresh(requirements: str) -> dict[str, str | bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,27 +158,32 @@ async def test_importance_of_real_steps(workshop: Workshop) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(60)
-async def test_part_of_real_steps(workshop: Workshop) -> None:
-    """Two stages of one Dockerfile that run at once have together what one build has."""
+@pytest.mark.timeout(90)
+async def test_part_of_real_steps(workshop: Workshop, tmp_path: Path) -> None:
+    """Two stages of one Dockerfile that run at once have together what another build has alone."""
     name = workshop.bases.base.name
-    stage = "RUN for i in {1..400}; do sleep 0.05; done"
+    stage = "RUN for i in {1..1200}; do sleep 0.05; done"
     text = f"FROM {name} AS a\n{stage}\nFROM {name} AS b\n{stage}; true\nFROM {name}\n"
     text += "COPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n"
     await asyncio.to_thread(write, workshop, "Dockerfile", text)
-    request = workshop.request()
-    build = asyncio.create_task(workshop.builder.build(request, workshop.log()))  # noqa: TID251 - the test's own
+    other = replace(workshop.request(), checkout=tmp_path / "other")
+    await asyncio.to_thread(other.checkout.mkdir)
+    await asyncio.to_thread((other.checkout / "Dockerfile").write_text, f"FROM {name}\n{stage}; : other\n")
+    requests = [workshop.request(), other]
+    usual = await asyncio.to_thread(group.step_limits, BuilderSettings())
+    both, one = [usual._replace(mark=mark(job_key(request.image))) for request in requests]
+
+    async def is_fair() -> bool:
+        found = [await asyncio.to_thread(shares, limits) for limits in (both, one)]
+        return found == [[usual.share // 2, usual.share // 2], [usual.share]]
+
+    logs = [workshop.log(), workshop.log("log-of-other")]
+    builds = asyncio.gather(*map(workshop.builder.build, requests, logs), return_exceptions=True)
     try:
-        usual = await asyncio.to_thread(group.step_limits, BuilderSettings())
-        limits, half = usual._replace(mark=mark(job_key(request.image))), usual.share // 2
-
-        async def halves() -> bool:
-            return await asyncio.to_thread(shares, limits) == [half, half]
-
-        await eventually(halves, seconds=30)
+        await eventually(is_fair, seconds=50)
     finally:
-        build.cancel()
-        await asyncio.gather(build, return_exceptions=True)
+        builds.cancel()
+        await asyncio.gather(builds, return_exceptions=True)
 
 
 def shares(limits: Limits) -> Sequence[int]:
