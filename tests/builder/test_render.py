@@ -76,6 +76,12 @@ def test_wheels_only_environment() -> None:
     )
 
 
+def test_lock_of_debian_packages() -> None:
+    """An environment of Debian packages alone has a lock, too."""
+    lines = render.environment("b:1", Plan(Kind.PYTHON, apt=("curl",)), "k", wheels_only=True, lock="{}").splitlines()
+    assert "lock_program.py" in lines[4]
+
+
 def test_environment_from_source() -> None:
     """Where packages may run code of their own, no cache that others use is mounted."""
     last = render.environment("base:1", PLAN, "k", wheels_only=False).splitlines()[4]

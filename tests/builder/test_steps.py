@@ -100,6 +100,21 @@ def test_processes_of_a_settled_step_are_left_alone(kernel: Kernel) -> None:
     assert kernel.read("pids/a/pids.max") == "1024"
 
 
+def test_a_step_that_starts_slowly(kernel: Kernel) -> None:
+    """However long a container takes to become the step's own program, it is recognised then."""
+    tended = kernel.tended()
+    kernel.step("a", 2)
+    kernel.step("b", 3)
+    ready = (kernel.proc / "3" / "environ").read_text()
+    (kernel.proc / "3" / "environ").write_text("_LIBCONTAINER_INITPIPE=3\0")
+    tended.tend(0)
+    tended.tend(100)
+    assert kernel.read("cpu/b/cpu.shares") == "1024"
+    (kernel.proc / "3" / "environ").write_text(ready)
+    tended.tend(200)
+    assert [kernel.read(f"cpu/{name}/cpu.shares") for name in "ab"] == ["512", "512"]
+
+
 def test_what_is_not_there(kernel: Kernel, tmp_path: Path) -> None:
     """Groups that do not exist, processes that ended and files that may not be written stop nothing."""
     assert Steps(Limits(MARK)).tend(0) == ""

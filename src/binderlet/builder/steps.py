@@ -22,7 +22,10 @@ from typing import NamedTuple
 EVERY = 0.05
 """Seconds between looks."""
 SETTLED = 2.0
-"""Seconds after which all processes of a step descend from those that were seen."""
+"""Seconds of a step's own program after which all its processes descend from those that were seen."""
+STARTING = b"_LIBCONTAINER_"
+"""In the environment of a container that is not its own program yet, which takes seconds on a busy machine."""
+NOT_YET = float("inf")
 MEASURE_EVERY = 1.0
 """Seconds between looks at the disk, at least."""
 UPPER = re.compile(r" / / [^\n]* - overlay [^\n]*[ ,]upperdir=(/[^,\n]*)")
@@ -58,7 +61,7 @@ class Steps:
         self._limits = limits
         self._proc = proc
         self._mark = limits.mark.encode()
-        self._seen: dict[str, float] = {}
+        self._since: dict[str, float] = {}
         self._ours: dict[str, int] = {}
         self._free: dict[str, int] = {}  # before the step wrote anything
         self._next_measure = 0.0
@@ -70,26 +73,29 @@ class Steps:
         if not pids:
             return ""
         names = _folders(pids)
-        for gone in self._seen.keys() - names:
-            del self._seen[gone]
+        for gone in self._since.keys() - names:
+            del self._since[gone]
             self._ours.pop(gone, None)
         for name in names:
-            if name not in self._seen:
-                self._seen[name] = now
+            if name not in self._since:
+                self._since[name] = NOT_YET
                 if self._limits.processes:
                     _write(os.path.join(pids, name, "pids.max"), str(self._limits.processes))
-            if now - self._seen[name] < SETTLED:
-                self._look(name, _numbers(os.path.join(pids, name, "cgroup.procs")))
+            if now < self._since[name] + SETTLED:
+                self._look(name, _numbers(os.path.join(pids, name, "cgroup.procs")), now)
         self._divide(cpu)
         return "disk" if self._limits.disk and self._wrote_too_much(now) else ""
 
-    def _look(self, name: str, processes: Sequence[int]) -> None:
+    def _look(self, name: str, processes: Sequence[int], now: float) -> None:
         for process in processes:
             path = f"{self._proc}/{process}/oom_score_adj"
             if _numbers(path)[:1] < [self._limits.oom_score]:
                 _write(path, str(self._limits.oom_score))
-        if processes and name not in self._ours and self._mark in _read(f"{self._proc}/{processes[0]}/environ"):
-            self._ours[name] = processes[0]
+        environment = _read(f"{self._proc}/{processes[0]}/environ") if processes else b""
+        if environment and STARTING not in environment:
+            self._since[name] = min(self._since[name], now)
+        if self._mark in environment:
+            self._ours.setdefault(name, processes[0])
 
     def _divide(self, cpu: str) -> None:
         """Divide the build's part among its steps, where their number has changed."""
