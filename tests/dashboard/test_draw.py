@@ -5,7 +5,9 @@ from __future__ import annotations
 import builtins
 import io
 import pickle
+import runpy
 import sys
+import warnings
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from binderlet.dashboard import draw as drawing
 from binderlet.dashboard.charts import Chart, Kind, Mark, Series
-from binderlet.dashboard.draw import draw, draw_apart, main
+from binderlet.dashboard.draw import draw, draw_apart
 from binderlet.errors import MissingProgram
 
 CHART = Chart(
@@ -75,7 +77,9 @@ def test_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["draw", "svg"])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pickle.dumps(CHART))))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    main()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy: the module was imported before
+        runpy.run_module("binderlet.dashboard.draw", run_name="__main__")
     assert b"<svg" in out.getvalue()
 
 

@@ -97,6 +97,17 @@ def test_heartbeats(tmp_path: Path) -> None:
     assert store.beats(0, BEAT * 11) == {10: True}
 
 
+def test_held_open(tmp_path: Path) -> None:
+    """While it is held open, calls work as before, and SQLite keeps its log."""
+    store = StatisticsStore(tmp_path / "statistics.sqlite")
+    held = store.hold()
+    store.put_own({1: {}})
+    assert (tmp_path / "statistics.sqlite-wal").exists()
+    held.close()
+    assert store.own_days() == {1}
+    assert not (tmp_path / "statistics.sqlite-wal").exists()
+
+
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     """The error says what may be done about it."""
     path = tmp_path / "statistics.sqlite"

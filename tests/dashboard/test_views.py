@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import runpy
 import sys
+import warnings
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from binderlet.dashboard.store import StatisticsStore
 from binderlet.dashboard.tallies import Tally
-from binderlet.dashboard.views import Range, charts_apart, main, make_charts, read_range
+from binderlet.dashboard.views import Range, charts_apart, make_charts, read_range
 from binderlet.errors import BadRange, StoreUnavailable
 
 TODAY = date(2027, 1, 20).toordinal()
@@ -86,5 +88,7 @@ def test_the_process(store: StatisticsStore, monkeypatch: pytest.MonkeyPatch) ->
     out = io.BytesIO()
     monkeypatch.setattr(sys, "argv", ["views", str(store.path), str(TODAY), str(TODAY), "5"])
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    main()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy: the module was imported before
+        runpy.run_module("binderlet.dashboard.views", run_name="__main__")
     assert len(pickle.loads(out.getvalue())) == 4  # noqa: S301 - our own

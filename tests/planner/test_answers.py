@@ -57,6 +57,8 @@ def test_what_a_budget_buys() -> None:
     assert {one.plan.machine.name for one in small} == {"CCX23"}
     assert all(one.plan.month <= 350 for one in large)
     assert large[0].per_day > small[0].per_day > 0
+    rented = Prices("EUR", tuple(one for one in FEW.machines if one.provider == "AWS"), FEW.providers)
+    assert buys(rented.machines[0].price + 1, 60, LOAD, rented, ASSUMED) == []  # its disk costs more than what is left
     assert carries(SMALL, 1, 60, FEW, ASSUMED)(LOAD)
     assert not carries(SMALL, 1, 60, FEW, ASSUMED, budget=1)(LOAD)
 

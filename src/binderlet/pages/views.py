@@ -47,6 +47,7 @@ class Pages:
         environment.globals.update(
             static=self._static_url,
             title=settings.pages.title,
+            has_statistics=settings.statistics.pages,
             banner=Markup(settings.pages.banner),  # noqa: S704 - the operator's own HTML
             about=Markup(settings.pages.about),  # noqa: S704 - same
             version=version,
