@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,17 @@ class S3Server:
         self.secret_key = secret_key
         self.ca_bundle = certificate.certificate
         """What a client has to trust."""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def pause(self) -> None:
+        """Answer nobody any more, without refusing connections."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def block(self, bucket: str) -> dict[str, object]:
         """Give the block of settings that an operator writes, for ``LiveService``."""
@@ -113,6 +125,7 @@ def s3_server(folder: Path, *, tls: bool = True) -> Iterator[S3Server]:
             start_new_session=True,
         )
     server = S3Server(f"{'https' if tls else 'http'}://127.0.0.1:{ports[6]}/", secret_key, certificate)
+    server.process = process
     try:
         _wait_until_it_stores(server, process, folder / "log")
         yield server
