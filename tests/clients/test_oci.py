@@ -244,6 +244,15 @@ async def test_reasons(server: Server) -> None:
     await client.close()
 
 
+async def test_on_a_socket(tmp_path: Path) -> None:
+    """A registry may listen on a socket; closing a client that was never used does nothing."""
+    client = OciClient("http://registry/", socket=tmp_path / "nobody.sock")
+    await client.close()
+    with pytest.raises(ImagesUnavailable):
+        await client.ping()
+    await client.close()
+
+
 async def test_trust(tmp_path: Path) -> None:
     """A registry with TLS is believed only with a certificate of those that are trusted."""
     from support.certificates import self_signed  # noqa: PLC0415 - needs openssl

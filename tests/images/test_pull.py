@@ -262,6 +262,25 @@ async def test_peers_that_do_not_help(
     assert asked == (1 if rests else 2)
 
 
+async def test_peers_that_do_not_have_it(world: World) -> None:
+    """Where no peer has the image either, it is built."""
+    world.registry.stored.clear()
+    world.peer()
+    world.peer("other.example.org/r2d-")
+    assert (await outcome(world))[0] is None
+
+
+async def test_a_pull_that_takes_its_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull that is worth it goes on, however often that is looked at."""
+    monkeypatch.setattr(module, "TELL_EVERY", 0.0)
+    world.registry.gate.clear()
+    pull = world.pulls.join(COMMIT, NAME)
+    await eventually(lambda: "Pulling" in text(pull))
+    await asyncio.sleep(0.01)
+    world.registry.gate.set()
+    assert await pull.result() is not None
+
+
 async def test_what_a_peer_sends_is_checked(world: World) -> None:
     """A peer's image of another commit is not taken."""
     world.registry.stored.clear()

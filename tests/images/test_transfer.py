@@ -220,6 +220,17 @@ async def test_a_long_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     running.cancel()
 
 
+async def test_idle(world: World) -> None:
+    """With nothing to push it waits, and goes on with what comes."""
+    made = pusher(world)
+    made.want([NAME])
+    running = world.tasks.start(made._push_all(), name="push")
+    await eventually(lambda: world.registry.pushed == [NAME] and not made._queued.is_set())
+    made.want([BASE.name])
+    await eventually(lambda: world.registry.pushed == [NAME, BASE.name])
+    running.cancel()
+
+
 async def test_switched_off(world: World) -> None:
     """Where pushing is switched off nothing is queued."""
     made = pusher(world, enabled=False)

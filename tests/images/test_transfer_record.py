@@ -23,6 +23,7 @@ def record(tmp_path: Path) -> Record:
 async def test_kept_on_disk(record: Record) -> None:
     """What was saved is known to the next process; what is not stored is not taken for stored."""
     record.put(STORED)
+    record.put(STORED)
     record.launched("b:1", 10.0)
     await record.save()
     await record.save()

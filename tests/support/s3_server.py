@@ -114,7 +114,13 @@ def s3_server(folder: Path, *, tls: bool = True) -> Iterator[S3Server]:
                 *(str(program), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", *arguments),
                 *("-filer", "-s3", f"-s3.config={config}", "-master.volumeSizeLimitMB=64", "-volume.max=1000"),
                 *([f"-s3.cert.file={certificate.certificate}", f"-s3.key.file={certificate.key}"] if tls else []),
-                *("-s3.iam=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0"),
+                *(
+                    "-s3.iam=false",
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
+                    "-master.electionTimeout=1s",
+                    "-volume.preStopSeconds=0",
+                ),
             ],
             # Each bucket has volumes of its own: one is enough for a test, the default is seven.
             env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},

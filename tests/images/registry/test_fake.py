@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from binderlet.errors import ImageRejected
+from binderlet.errors import ImageMissing, ImageRejected, ImagesUnavailable
 from binderlet.images.fake import FakeImages
 from binderlet.images.registry.base import Layer, Remote
 from binderlet.images.registry.fake import FakeRegistry
@@ -26,6 +26,13 @@ async def test_tests_look_inside() -> None:
     assert await registry.find("a:1") is None
     await registry.write_note("n", b"x")
     assert (await registry.read_note("n"), await registry.notes()) == (b"x", ["n"])
+    registry.is_down = True
+    with pytest.raises(ImagesUnavailable):
+        await registry.ping()
+    registry.is_down = False
+    for missing in (registry.push("gone:1"), registry.pull(remote, "b:1", lambda _: None)):
+        with pytest.raises(ImageMissing):
+            await missing
     registry.error = ImageRejected("No.")
     with pytest.raises(ImageRejected):
         await registry.push("a:1")

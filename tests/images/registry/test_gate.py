@@ -189,6 +189,19 @@ async def test_the_port_stays(rig: Rig) -> None:
     await again.close()
 
 
+async def test_no_port_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be listened on, that is said."""
+
+    async def refuse(_: object, __: int) -> None:
+        raise OSError("no port")
+
+    monkeypatch.setattr(Gate, "_listen", refuse)
+    gate = Gate({}, tmp_path / "port")
+    with pytest.raises(OSError, match="no port"):
+        await gate.start()
+    await gate.close()
+
+
 async def test_a_port_file_that_makes_no_sense(rig: Rig, tmp_path: Path) -> None:
     """Where the port cannot be read, any is taken."""
     await asyncio.to_thread((tmp_path / "other").write_text, "nonsense")

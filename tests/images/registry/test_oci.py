@@ -197,6 +197,38 @@ async def test_an_engine_that_tries_in_vain(rig: Rig) -> None:
         await rig.registry.push("a:1")
 
 
+async def test_delete_and_notes(rig: Rig) -> None:
+    """Removing asks for the digest first; documents are artifacts of one layer."""
+    rig.client.delete_manifest = AsyncMock()  # type: ignore[method-assign]  # a registry in memory
+    rig.client.put_blob = AsyncMock(side_effect=lambda _, body: digest_of(body))  # type: ignore[method-assign]  # the same
+    rig.client.put_manifest = AsyncMock()  # type: ignore[method-assign]  # the same
+    rig.client.tags = AsyncMock(return_value=["n"])  # type: ignore[method-assign]  # the same
+    await rig.registry.delete("a:1")
+    manifest = rig.image("1", "amd64")
+    await rig.registry.delete("a:1")
+    rig.client.delete_manifest.assert_awaited_once_with("a", manifest.digest)
+    assert await rig.registry.read_note("n") is None
+    await rig.registry.write_note("n", b"note")
+    stored = json.loads(rig.client.put_manifest.await_args_list[0].args[2])
+    rig.store("n", "note", **stored)
+    rig.blobs[digest_of(b"note")] = b"note"
+    assert await rig.registry.read_note("n") == b"note"
+    assert await rig.registry.notes() == ["n"]
+    assert await rig.registry.ping() == "127.0.0.1:1 answers"
+    rig.client._reason = None
+    remote = await rig.registry.find("a:1")
+    rig.engine.call.side_effect = DockerError(404, "no such image")
+    assert remote is not None
+    with pytest.raises(BinderletError):
+        await rig.registry.pull(remote, "b:1", lambda _: None)
+
+
+async def test_pushed(rig: Rig) -> None:
+    """What the registry has after a push is what counts."""
+    rig.image("1", "amd64")
+    assert (await rig.registry.push("a:1")).digest == rig.manifests["1"].digest
+
+
 async def test_progress(rig: Rig) -> None:
     """How far a pull is, is told as the engine says it."""
     rig.image("1", "amd64")

@@ -7,6 +7,7 @@ an upload's state in memory: it may be killed at any time, and any number of mac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -195,12 +196,10 @@ class RegistryProcess:
 def _ends(process: psutil.Process, number: signal.Signals) -> bool:
     """Signal a process; whether it ended in time. One that nobody has asked for its exit code has ended, too."""
     deadline = time.monotonic() + STOP_TIMEOUT
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
         while process.status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
-    except psutil.NoSuchProcess:
-        return True
     return True

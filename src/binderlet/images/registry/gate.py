@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import logging
 import re
@@ -92,14 +93,10 @@ class Gate:
         )
         await self._runner.setup()
         before = await asyncio.to_thread(_read_port, self.port_file)
-        for port in dict.fromkeys((before, 0)):
-            try:
-                await self._listen(port)
-            except OSError:
-                if port == 0:
-                    raise
-                continue
-            break
+        try:
+            await self._listen(before)
+        except OSError:
+            await self._listen(0)
         await asyncio.to_thread(_write_port, self.port_file, self.port)
 
     async def _listen(self, port: int) -> None:
@@ -151,8 +148,8 @@ class Gate:
                 await response.write_eof()
             except (aiohttp.ClientError, OSError, TimeoutError):
                 # Cut off, so that the engine asks for the rest: anything written now it would take for the blob's.
-                if request.transport is not None:
-                    request.transport.close()
+                with contextlib.suppress(AttributeError):  # the engine has hung up by itself: there is no transport
+                    request.transport.close()  # type: ignore[union-attr]  # see above
             return response
 
     def _body(self, request: web.Request, upstream: Upstream) -> AsyncIterator[bytes]:

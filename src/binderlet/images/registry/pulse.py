@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -82,9 +83,8 @@ class Pulse:
 
     async def answers_within(self, seconds: float) -> bool:
         """Wait until it answers; whether it did in time."""
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._up.wait()
-        except TimeoutError:
-            return False
-        return True
+        if seconds > 0 and not self._up.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._up.wait()
+        return self._up.is_set()
