@@ -80,7 +80,10 @@ class BarePod:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print; without a cluster there is nothing to measure."""
+    if not os.environ.get("KUBECONFIG") or not import_command():
+        say("kube_launch needs a cluster: set KUBECONFIG and KUBE_IMPORT")
+        return
     ours: list[float] = []
     floor: list[float] = []
     with cluster() as kube:
