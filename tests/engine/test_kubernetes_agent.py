@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from binderlet.clients.cgroups import Cgroups, Usage
 from binderlet.engine import kubernetes_agent as module
 from binderlet.engine.kubernetes_agent import LONGEST, Agent
 from support.node_agent import MACHINE, TOKEN, FakeCgroups, node_agent
+from support.service import free_port
 
 A, B = "a" * 64, "b" * 64
 SOURCE = Path(module.__file__).parents[1]
@@ -109,16 +108,14 @@ def test_program_needs_nothing_else(tmp_path: Path) -> None:
         shutil.copy(SOURCE / name, target)
     code = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_module('binderlet.engine.kubernetes_agent', "
     code += "run_name='__main__')"
-    with socket.socket() as taken:
-        if taken.connect_ex(("127.0.0.1", module.PORT)) == 0:
-            pytest.skip("the helper's port is taken here")
-    environment = {"AGENT_TOKEN": TOKEN, "AGENT_CGROUPS": str(tmp_path), "PATH": os.environ["PATH"]}
+    port = free_port()
+    environment = {"AGENT_TOKEN": TOKEN, "AGENT_CGROUPS": str(tmp_path), "AGENT_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", code, str(tmp_path)], env=environment)
     try:
         deadline = time.monotonic() + 15
         while True:
             try:
-                status, found = ask(f"127.0.0.1:{module.PORT}", "/usage", {"containers": [A]})
+                status, found = ask(f"127.0.0.1:{port}", "/usage", {"containers": [A]})
                 break
             except OSError:
                 assert process.poll() is None
@@ -146,7 +143,8 @@ def test_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     agents: list[Agent] = []
 
-    def serve(agent: Agent) -> Served:
+    def serve(agent: Agent, *, port: int) -> Served:
+        assert port == module.PORT
         agents.append(agent)
         return Served()
 

@@ -93,9 +93,10 @@ def serve(agent: Agent, host: str = "", port: int = PORT) -> ThreadingHTTPServer
 
 
 def main() -> None:
-    """Serve until ended; ``AGENT_CGROUPS`` is where the node's control groups are mounted."""
+    """Serve until ended at ``AGENT_PORT``; ``AGENT_CGROUPS`` is where the node's control groups are mounted."""
     root = Path(os.environ.get("AGENT_CGROUPS", "/sys/fs/cgroup"))
-    with serve(Agent(os.environ.get("AGENT_TOKEN", ""), Cgroups(root))) as server:
+    port = int(os.environ.get("AGENT_PORT", PORT))
+    with serve(Agent(os.environ.get("AGENT_TOKEN", ""), Cgroups(root)), port=port) as server:
         server.serve_forever()
 
 
