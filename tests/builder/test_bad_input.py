@@ -61,6 +61,13 @@ def test_nothing_but_notebooks(tmp_path: Path, files: dict[str, str]) -> None:
     assert "default Python environment" in plan.reasons[0]
 
 
+@pytest.mark.parametrize("name", ["Pipfile", "environment.yml", "Dockerfile"])
+def test_wrong_files_that_do_not_count(tmp_path: Path, name: str) -> None:
+    """A requirement file that counts for nothing may be wrong, and include what is not there."""
+    text = "FROM x\n" if name == "Dockerfile" else ""
+    assert planned(tmp_path, {name: text, "requirements.txt": "a b c\n-r none.txt\n"}).requirements == {}
+
+
 def test_very_many_requirements(tmp_path: Path) -> None:
     """Thousands of requirements are planned and named at once."""
     plan = planned(tmp_path, {"requirements.txt": "".join(f"package-{number}==1.0\n" for number in range(MANY))})

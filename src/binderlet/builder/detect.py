@@ -101,7 +101,7 @@ def detect(checkout: Path) -> Detected:
             if os.access(checkout / path, os.X_OK):
                 executable.add(path)
     conda = _conda(reader, prefix, files)
-    if f"{prefix}Dockerfile" not in files and conda is None:
+    if conda is None and not _leaves_out_requirements(prefix, files):
         _add_included(reader, prefix + "requirements.txt", files)
     return Detected(
         folder=folder,
@@ -128,6 +128,14 @@ def _conda(reader: _Reader, prefix: str, files: dict[str, bytes]) -> Environment
         files[found.pip_path] = found.pip.encode("utf-8", "surrogatepass")
         _add_included(reader, found.pip_path, files)
     return found
+
+
+def _leaves_out_requirements(prefix: str, files: Mapping[str, bytes]) -> bool:
+    """Whether a ``requirements.txt`` counts for nothing, so that it may be as wrong as it likes."""
+    if f"{prefix}Dockerfile" in files:
+        return True
+    language = files.get(f"{prefix}runtime.txt", b"").partition(b"-")[0].strip()
+    return language in {b"", b"python"} and any(f"{prefix}{name}" in files for name in ("Pipfile", "Pipfile.lock"))
 
 
 def _is_package(files: Mapping[str, bytes]) -> bool:

@@ -108,12 +108,17 @@ def make_plan(found: Detected, python: str, others: Collection[str] = ()) -> Pla
         return _conda_plan(found, found.conda, pythons)
     if pack in LANGUAGES:
         return _repo2docker_plan(found, pack)
-    is_package = found.is_package and not _installs_itself(found)
-    make = _pipfile_plan if pack is Pack.PIPFILE else _package_plan if is_package else _python_plan
     try:
-        return make(found, pythons)
+        return _pip_plan(found, pack, pythons)
     except OtherPythonError as error:
         return _repo2docker_plan(found, pack, str(error))
+
+
+def _pip_plan(found: Detected, pack: Pack, pythons: Pythons) -> Plan:
+    if pack is Pack.PIPFILE:
+        return _pipfile_plan(found, pythons)
+    is_package = found.is_package and not _installs_itself(found)
+    return (_package_plan if is_package else _python_plan)(found, pythons)
 
 
 def _pipfile_plan(found: Detected, pythons: Pythons) -> Plan:
