@@ -12,6 +12,7 @@ from binderlet.builder.detect import detect
 from binderlet.builder.keys import environment_key
 from binderlet.builder.plan import Kind, Plan, make_plan
 from binderlet.errors import BadRepository, BuildFailed, RegistryUnreachable
+from support.wheels import write_wheel
 from support.workshop import Workshop
 
 MANY = 5000
@@ -77,22 +78,61 @@ def test_very_many_requirements(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(60)
-async def test_impossible_requirement_of_an_old_commit(workshop: Workshop) -> None:
-    """The resolver's words are the message, and the log offers the commit's own date."""
+@pytest.mark.timeout(180)
+async def test_very_many_requirements_for_real(workshop: Workshop) -> None:
+    """Thousands of packages are solved and installed; here from a folder, as an index of so many would be slow."""
+
+    def make() -> None:
+        wheels = workshop.checkout / "wheels"
+        wheels.mkdir()
+        names = [f"many-{number}" for number in range(MANY)]
+        for name in names:
+            write_wheel(wheels, name)
+        lines = ["--no-index", "--find-links wheels", *names]
+        (workshop.checkout / "requirements.txt").write_text("\n".join(lines))
+
+    await asyncio.to_thread(make)
+    image = await workshop.build()
+    assert f"requirements.txt: {MANY} Python requirements." in await workshop.read()
+    code = "from importlib.metadata import distributions; print(sum(1 for _ in distributions()))"
+    assert int(await workshop.run(image, "python", "-c", code)) >= MANY
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("requirements", "message", "advice"),
+    [
+        (
+            "iniconfig==99\n",
+            "cannot be installed: .*iniconfig==99",
+            "it cannot be installed on any Python here, either",
+        ),
+        (
+            "regex==2020.11.13\n",  # has wheels up to Python 3.9, and needs a compiler on others
+            "building the package regex failed",
+            "ready-made for Python 3.9, write one line into runtime.txt: python-3.9-2021-02-03",
+        ),
+    ],
+)
+async def test_impossible_requirement_of_an_old_commit(
+    workshop: Workshop, requirements: str, message: str, advice: str
+) -> None:
+    """The resolver's words are the message, and the log offers the commit's own date where that would help."""
 
     def commit() -> None:
-        write(workshop.checkout, {"requirements.txt": "iniconfig==99\n"})
-        variables = {"GIT_COMMITTER_DATE": "2020-02-03T12:00:00Z", "PATH": "/usr/bin:/bin"}
+        write(workshop.checkout, {"requirements.txt": requirements})
+        variables = {"GIT_COMMITTER_DATE": "2021-02-03T12:00:00Z", "PATH": "/usr/bin:/bin"}
         git = ["git", "-C", str(workshop.checkout), "-c", "user.name=x", "-c", "user.email=x@example.org"]
         for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
             subprocess.run([*git, *arguments], env=variables, check=True)
 
     await asyncio.to_thread(commit)
-    with pytest.raises(BadRepository, match=r"requirements\.txt cannot be installed: .*iniconfig==99"):
-        await workshop.build()
-    text = await workshop.read()
-    assert f"write one line into runtime.txt: python-{workshop.bases.base.python}-2020-02-03" in text
+    workshop.bases.by_python["3.9"] = workshop.bases.base
+    log = workshop.log()
+    with pytest.raises(BuildFailed, match=message):
+        await workshop.build(log)
+    assert advice in await workshop.read(log)
 
 
 @pytest.mark.docker

@@ -9,18 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from binderlet.builder.context import Context
 from binderlet.builder.plan import Kind, Plan
-from binderlet.builder.remedy import advise, commit_day, offer
+from binderlet.builder.remedy import MARK, advise, commit_day, found, is_old, look, offer
 
 TODAY = date(2026, 1, 1)
 
 
 def test_offer() -> None:
-    """The line to write, and into which file."""
+    """The line to write, and into which file; with the Python that was found."""
     plan = Plan(Kind.PYTHON, "3.11", requirements_file="binder/requirements.txt")
-    assert offer(plan, "2020-02-03", TODAY).endswith("one line into binder/runtime.txt: python-3.11-2020-02-03")
+    assert offer(plan, "2020-02-03", None).endswith("one line into binder/runtime.txt: python-3.11-2020-02-03")
     plain = Plan(Kind.PYTHON, "3.11", requirements_file="requirements.txt")
-    assert " into runtime.txt: " in offer(plain, "2020-02-03", TODAY)
+    text = offer(plain, "2020-02-03", "3.9")
+    assert "ready-made for Python 3.9" in text
+    assert text.endswith(" into runtime.txt: python-3.9-2020-02-03")
+    assert "cannot be installed on any Python here" in offer(plain, "2020-02-03", "")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,28 @@ def test_offer() -> None:
 )
 def test_no_offer(plan: Plan, day: str) -> None:
     """Nothing is offered where it would not help."""
-    assert offer(plan, day, TODAY) == ""
+    assert not is_old(plan, day, TODAY)
+    assert is_old(Plan(Kind.PYTHON, "3.11", requirements_file="r.txt"), "2025-01-01", TODAY)
+
+
+@pytest.mark.parametrize(
+    ("tail", "python"), [(f"x\n{MARK}3.9\n", "3.9"), (f"{MARK}\n", ""), ("error\n", None), (f"a {MARK}3.9\n", None)]
+)
+def test_found(tail: str, python: str | None) -> None:
+    """What the build printed says a Python, none, or that it failed."""
+    assert found(tail) == python
+
+
+def test_look(tmp_path: Path) -> None:
+    """The newest Python is tried first, with the packages of the day and nothing but wheels; no image is made."""
+    plan = Plan(Kind.PYTHON, "3.11", requirements_file="my requirements.txt", requirements={"my requirements.txt": "x"})
+    context, command = look(Context(tmp_path, ""), "base:1", plan, "2020-02-03", ["3.9", "3.12", "3.10"])
+    assert (command.tag, command.output, context.requirements) == ("", tmp_path / "found", plan.requirements)
+    text = context.dockerfile
+    assert "for python in 3.12 3.10 3.9; do" in text
+    assert "--no-build" in text
+    assert "--exclude-newer 2020-02-03T23:59:59Z" in text
+    assert "'my requirements.txt'" in text
 
 
 async def test_commit_day(tmp_path: Path) -> None:
@@ -51,4 +76,15 @@ async def test_commit_day(tmp_path: Path) -> None:
     await asyncio.to_thread(commit)
     assert await commit_day(tmp_path) == "2020-02-03"
     old = Plan(Kind.PYTHON, "3.11", requirements_file="requirements.txt")
-    assert "python-3.11-2020-02-03" in await advise(old, tmp_path)
+    days: list[str] = []
+
+    async def looked(day: str) -> str | None:
+        days.append(day)
+        return None
+
+    said: list[str] = []
+    await advise(old, tmp_path, looked, said.append)
+    assert days == ["2020-02-03"]
+    assert "python-3.11-2020-02-03" in said[-1]
+    await advise(Plan(Kind.PYTHON, "3.11"), tmp_path, looked, said.append)
+    assert len(said) == 2

@@ -19,7 +19,22 @@ from binderlet.errors import BinderletError
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
 
-PROGRAMS = ("bash", "cat", "chmod", "env", "head", "id", "ls", "mkdir", "rm", "sleep", "touch", "uname", "yes")
+PROGRAMS = (
+    "bash",
+    "cat",
+    "chmod",
+    "env",
+    "head",
+    "id",
+    "ls",
+    "mkdir",
+    "rm",
+    "sleep",
+    "timeout",
+    "touch",
+    "uname",
+    "yes",
+)
 LEFT_OUT = re.compile(
     r"(^|/)(__pycache__|test|tests|site-packages|dist-packages|idlelib|tkinter|ensurepip|config-.*)(/|$)"
 )

@@ -13,11 +13,12 @@ import platform
 import re
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import binderlet
-from binderlet.builder import lock, render
+from binderlet.builder import lock, remedy, render
 from binderlet.builder.base import BaseImage, BaseImages, Bring, BuildRequest, Images
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
 from binderlet.builder.conda import recipe
@@ -37,7 +38,6 @@ from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
-from binderlet.builder.remedy import advise
 from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.running import Jobs
 from binderlet.builder.steps import NO_LIMITS, mark
@@ -216,8 +216,9 @@ class BuildKitBuilder:
             if may_build_from_source(outcome.tail, error):
                 work.log.write(FROM_SOURCE)
                 outcome = await self._environment(work, base, key, solution, wheels_only=False)
-        if outcome.code != 0 and (advice := await advise(work.plan, work.request.checkout)):
-            work.log.write(advice)
+        if outcome.code != 0:
+            look = partial(self._python_of, work, base)
+            await remedy.advise(work.plan, work.request.checkout, look, work.log.write)
         self._raise_unless_good(outcome, work)
         if outcome.lock:
             await self._locks.keep(key, outcome.lock)
@@ -225,6 +226,12 @@ class BuildKitBuilder:
         if work.plan.requirements_file and uses_cache and self._settings.bytecode:
             self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._limits))
         await self._images.refresh()
+
+    async def _python_of(self, work: _Work, base: BaseImage, day: str) -> str | None:
+        job = job_key(f"{work.request.image} {day}")
+        pythons, plain = (base.python, *self._bases.others), self._context(job, "")
+        context, command = remedy.look(plain, base.name, work.plan, day, pythons)
+        return remedy.found((await self._run(work, job, context, command)).tail)
 
     async def _solve(self, work: _Work, key: str) -> Solution | None:
         """Give the conda packages of the environment, downloaded; None where it has none."""

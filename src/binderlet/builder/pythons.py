@@ -30,7 +30,7 @@ class Pythons:
     @property
     def every(self) -> tuple[str, ...]:
         """All that a repository may ask for, oldest first; those of repo2docker, too."""
-        return tuple(sorted({self.own, *self.others, *REPO2DOCKER_PYTHONS}, key=_order))
+        return tuple(sorted({self.own, *self.others, *REPO2DOCKER_PYTHONS}, key=version_order))
 
     def choose(self, path: str, version: str) -> str:
         """Give the Python that a file asks for.
@@ -42,7 +42,7 @@ class Pythons:
         if version == self.own or version in self.others:
             return version
         if version in REPO2DOCKER_PYTHONS:
-            here = ", ".join(sorted({self.own, *self.others}, key=_order))
+            here = ", ".join(sorted({self.own, *self.others}, key=version_order))
             raise OtherPythonError(f"{path} asks for Python {version} and this service has Python {here}")
         raise BadRepository(
             f"{path} asks for Python {version}, which is not available.",
@@ -51,7 +51,7 @@ class Pythons:
 
     def newest(self, fits: Callable[[str], bool]) -> str:
         """Give this service's own where it fits, else the newest that does; empty where none does."""
-        ours = [each for each in sorted(self.others, key=_order, reverse=True) if fits(each)]
+        ours = [each for each in sorted(self.others, key=version_order, reverse=True) if fits(each)]
         theirs = [each for each in reversed(REPO2DOCKER_PYTHONS) if fits(each)]
         return next(iter([*([self.own] if fits(self.own) else []), *ours, *theirs]), "")
 
@@ -93,5 +93,6 @@ def read_runtime(found: Detected, pythons: Pythons, reasons: list[str], chosen: 
     return python, runtime.day
 
 
-def _order(version: str) -> tuple[int, ...]:
+def version_order(version: str) -> tuple[int, ...]:
+    """Give what versions are sorted by, such as ``3.11``: oldest first."""
     return tuple(int(part) for part in version.split("."))

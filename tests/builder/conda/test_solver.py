@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from binderlet.builder.conda.environment_file import read
+from binderlet.builder.conda.environment_file import EnvironmentFile, read
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.job import JobSpec, Outcome
@@ -30,6 +30,7 @@ class Bench:
         self.folder = folder
         settings = BuilderSettings(conda_channels=[channel])
         network = NetworkEnvironment(conda_mirror=mirror, ca_bundle=folder / "ca.pem")
+        folder.mkdir(exist_ok=True)
         (folder / "ca.pem").touch()
         self.jobs = Jobs(folder / "jobs")
         self.log = BuildLog(folder / "log")
@@ -95,6 +96,23 @@ async def test_second_time_downloads_nothing(bench: Bench, channels: Served) -> 
     assert "with packages from ours..." in text
     assert "6 conda packages; downloading 6 of them" in text
     assert "6 conda packages; downloading 0 of them" in text
+
+
+async def test_packages_of_a_lock(bench: Bench, tmp_path: Path, channels: Served) -> None:
+    """What a lock names is downloaded, each checked by its hash, and no channel is asked what it has."""
+    solved = await bench.solution("toy=1")
+    archives = tuple(f"{entry['url']}#{entry['sha256']}" for entry in solved.packages)
+    asked = len(channels.requests)
+    locked = Bench(tmp_path / "locked", channels.url)
+    found = EnvironmentFile("environment.yml", specs=("toy",), archives=archives)
+    again = await locked.solver.solve(found, "job", locked.log, deadline=time.monotonic() + 15)
+    names = ("name", "version", "build", "sha256", "url")
+    assert [[entry[name] for name in names] for entry in again.packages] == [
+        [entry[name] for name in names] for entry in solved.packages
+    ]
+    assert again.has_jupyter
+    assert all(path.endswith((".conda", ".tar.bz2")) for path in channels.requests[asked:])
+    assert "packages that the lock names" in await locked.text()
 
 
 async def test_impossible(bench: Bench) -> None:
