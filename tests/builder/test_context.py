@@ -74,3 +74,19 @@ def test_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context.write()
     assert (context.root / "c/d").read_text() == source.read_text() == "x"
     assert not (context.root / "c/d").samefile(source)
+
+
+def test_what_the_tool_adds_is_left_out(tmp_path: Path) -> None:
+    """The tool's own patterns come after the repository's."""
+    Context(tmp_path, "FROM x\n", ignore="data", hidden=("srv/state",)).write()
+    assert (tmp_path / "Dockerfile.dockerignore").read_text().endswith("\ndata\nsrv/state\n")
+
+
+def test_an_ignore_file_that_must_be_there(tmp_path: Path) -> None:
+    """Where the tool needs one it is the Dockerfile's, else the repository's, else empty."""
+    assert own_ignore_file(tmp_path, "Dockerfile", must=True) == ""
+    (tmp_path / ".dockerignore").write_text("a")
+    assert own_ignore_file(tmp_path, "Dockerfile", must=True) == "a"
+    assert own_ignore_file(tmp_path, "Dockerfile") is None
+    (tmp_path / "Dockerfile.dockerignore").write_text("b")
+    assert own_ignore_file(tmp_path, "Dockerfile", must=True) == "b"

@@ -173,3 +173,13 @@ def test_a_result_that_is_no_image(kind: str) -> None:
     start = line[line.index("plain") + 1 :]
     assert start == ["--file", "f/D", "--network", "none", "--output", "type=local,dest=/out", "c"]
     assert "--load" not in line
+
+
+def test_stowaways() -> None:
+    """What Podman's client leaves in a context is named, so that no image has it; the others leave nothing."""
+    command = BuildCommand(Path("/srv/state/jobs/k/Dockerfile"), Path("/srv/state/checkouts/c"), "t")
+    assert Toolchain("podman", "podman", "4").stowaways(command) == ("srv/state/jobs", "srv/state/checkouts")
+    assert Toolchain("docker", "docker", "20").stowaways(command) == ()
+    plain = BuildCommand(Path("/x/Dockerfile"), Path("/x"), "t", has_ignore_file=False)
+    assert Toolchain("podman", "podman", "4").stowaways(plain) == ("x",)
+    assert "--ignorefile" not in Toolchain("podman", "podman", "4").command_line(plain)

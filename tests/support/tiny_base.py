@@ -24,6 +24,7 @@ PROGRAMS = (
     "cat",
     "chmod",
     "env",
+    "find",
     "head",
     "id",
     "ls",

@@ -168,10 +168,7 @@ class BuildKitBuilder:
         self._raise_unless_good(outcome, work)
 
     async def _have_environment(self, work: _Work, base: BaseImage) -> Environment:
-        """Give the environment that the plan asks for, built where it is absent.
-
-        While only its base image is new, the one on the old base image does: it is built anew in the background.
-        """
+        """Give the environment that the plan asks for, built where it is absent, or the one on an old base image."""
         plan = work.plan
         key, family = self._key(plan, base.id), self._key(plan, f"Python {base.python}")
         environment = Environment(key, family, base.name, base.id, base.python)
@@ -229,8 +226,8 @@ class BuildKitBuilder:
 
     async def _python_of(self, work: _Work, base: BaseImage, day: str) -> str | None:
         job = job_key(f"{work.request.image} {day}")
-        pythons, plain = (base.python, *self._bases.others), self._context(job, "")
-        context, command = remedy.look(plain, base.name, work.plan, day, pythons)
+        pythons = [base.python, *self._bases.others]
+        context, command = remedy.look(self._context(job, ""), base.name, work.plan, day, pythons)
         return remedy.found((await self._run(work, job, context, command)).tail)
 
     async def _solve(self, work: _Work, key: str) -> Solution | None:
@@ -313,7 +310,8 @@ class BuildKitBuilder:
         job = job_key(work.request.image)
         text = found.content("Dockerfile").decode("utf-8", "surrogateescape")
         context = self._context(job, text)
-        ignored = await asyncio.to_thread(own_ignore_file, work.request.checkout, work.plan.dockerfile)
+        must = self._tools.kind == "podman"
+        ignored = await asyncio.to_thread(own_ignore_file, work.request.checkout, work.plan.dockerfile, must=must)
         command = BuildCommand(
             dockerfile=context.dockerfile_path,
             context=work.request.checkout.absolute(),
@@ -369,7 +367,8 @@ class BuildKitBuilder:
                 steps=self._limits._replace(mark=mark(job)),
             )
 
-        return await self._jobs.run(job, context, spec, work.log, deadline=work.deadline)
+        files = replace(context, hidden=tools.stowaways(whole))
+        return await self._jobs.run(job, files, spec, work.log, deadline=work.deadline)
 
     def _context(self, job: str, dockerfile: str) -> Context:
         ca_bundle = self._network.ca_bundle

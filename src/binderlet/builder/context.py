@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class Context:
     ca_bundle: Path | None = None
     uv: str = ""
     """uv's settings, which may hold an index's password; empty for its own."""
+    hidden: Sequence[str] = ()
+    """More patterns, of what the build tool itself adds."""
 
     @property
     def dockerfile_path(self) -> Path:
@@ -56,7 +58,7 @@ class Context:
         self.dockerfile_path.write_bytes(self.dockerfile.encode("utf-8", "surrogateescape"))
         if self.ignore is not None:
             path = self.folder / "Dockerfile.dockerignore"
-            path.write_text(render.ignore_file(self.ignore), encoding="utf-8")
+            path.write_text(render.ignore_file("\n".join([self.ignore, *self.hidden])), encoding="utf-8")
         for name, text in self.requirements.items():
             (files / name).parent.mkdir(parents=True, exist_ok=True)
             (files / name).write_text(text, encoding="utf-8")
@@ -79,9 +81,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def own_ignore_file(checkout: Path, dockerfile: str) -> str | None:
-    """Give the ignore file that belongs to a Dockerfile alone; None where the repository's own counts."""
-    path = (checkout / f"{dockerfile}.dockerignore").resolve()
-    if not path.is_relative_to(checkout.resolve()) or not path.is_file():
-        return None
-    return path.read_text(encoding="utf-8", errors="replace")
+def own_ignore_file(checkout: Path, dockerfile: str, *, must: bool = False) -> str | None:
+    """Give the ignore file that belongs to a Dockerfile alone; None where the repository's own counts.
+
+    Where there ``must`` be one it is the repository's own, or empty.
+    """
+    for name in (f"{dockerfile}.dockerignore", *((".containerignore", ".dockerignore") if must else ())):
+        path = (checkout / name).resolve()
+        if path.is_relative_to(checkout.resolve()) and path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace")
+    return "" if must else None

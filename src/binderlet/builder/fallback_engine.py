@@ -70,6 +70,7 @@ class BinderletEngine(DockerEngine):  # type: ignore[misc] # its base has no ann
                 arguments=dict(buildargs or {}),
                 secrets={name: Path(path) for name, path in secrets.items()},
                 cache_namespace=os.environ.get(fallback.NAMESPACE, ""),
+                has_ignore_file=fileobj is not None,
             )
             yield from _run(fallback.toolchain(os.environ).command_line(command))
 

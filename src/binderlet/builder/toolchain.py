@@ -16,6 +16,8 @@ LAST_WITHOUT_BUILDX = 22
 """The last major version of Docker's CLI that speaks to BuildKit without the buildx plugin."""
 USUAL_PLACE = "/usr/bin/docker"
 """Looked at even when a newer CLI comes first on PATH."""
+DEPTH = 3
+"""Parts of a path on this machine that a repository will not have, too."""
 PROBE_TIMEOUT = 15.0
 """Seconds after which a program that does not say its version counts as broken."""
 HINT = "Install Debian's 'docker.io', or Docker's 'docker-buildx-plugin', or 'podman' where the engine is Podman."
@@ -29,7 +31,7 @@ class BuildCommand:
     """One build, in no tool's words."""
 
     dockerfile: Path
-    """An ignore file lies beside it: its name and ``.dockerignore``."""
+    """An ignore file lies beside it, its name and ``.dockerignore``, unless ``has_ignore_file`` is false."""
     context: Path
     tag: str
     """Empty where no image is to be made, but ``output``."""
@@ -43,6 +45,8 @@ class BuildCommand:
     """Bytes that one step may use; only Podman can limit it."""
     network: str = ""
     """``none`` keeps all steps away from the network; empty for the tool's own choice."""
+    has_ignore_file: bool = True
+    """False leaves it to the context's own ignore file."""
     output: Path | None = None
     """A folder that gets the last stage's files, instead of an image."""
 
@@ -94,10 +98,21 @@ class Toolchain:
             command += ["--secret", f"id={name},src={path}"]
         return [*command, str(build.context)]
 
+    def stowaways(self, build: BuildCommand) -> tuple[str, ...]:
+        """Give patterns of what the tool puts into a build context beside what is there.
+
+        Podman's client sends Dockerfile and secrets along, and leaves a copy of each under the path it has here: a
+        ``COPY .`` would have them in the image. What stays are empty folders, as ``tmp`` and ``tmp/x`` of ``tmp/x/y``.
+        """
+        if self.kind != "podman":
+            return ()
+        paths = (build.dockerfile.parent.absolute(), build.context.absolute())
+        return tuple(dict.fromkeys("/".join(path.parts[1 : 1 + DEPTH]) for path in paths))
+
     def _verb(self, build: BuildCommand) -> list[str]:
         if self.kind == "podman":
             remote = ["--remote"] if self.socket else []
-            ignore = ["--ignorefile", f"{build.dockerfile}.dockerignore"]
+            ignore = ["--ignorefile", f"{build.dockerfile}.dockerignore"] if build.has_ignore_file else []
             memory = ["--memory", str(build.memory)] if build.memory else []
             return [*remote, "build", "--format", "docker", *ignore, *memory]
         if self.kind == "buildx":
