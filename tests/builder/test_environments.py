@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from binderlet.builder.environments import Environment, Environments
+from binderlet.builder.conda.environment_file import EnvironmentFile
+from binderlet.builder.environments import Environment, Environments, key_of
+from binderlet.builder.plan import Kind, Plan
 
 
 def environment(key: str, family: str = "f") -> Environment:
@@ -48,3 +51,18 @@ async def test_damaged(tmp_path: Path) -> None:
     with capture_logs() as logs:
         assert await kept.listed() == []
     assert len(logs) == 2
+
+
+def test_key_of() -> None:
+    """The base image, the packages and conda's channels count; what repositories are called does not."""
+    plan = Plan(Kind.PYTHON, "3.11", requirements={"r.txt": "a\n"}, requirements_file="r.txt")
+    conda = replace(plan, conda=EnvironmentFile("environment.yml", specs=("toy",)))
+    keys = {
+        key_of(plan, "sha256:1", ()),
+        key_of(plan, "sha256:2", ()),
+        key_of(replace(plan, apt=("curl",)), "sha256:1", ()),
+        key_of(conda, "sha256:1", ("a",)),
+        key_of(conda, "sha256:1", ("b",)),
+    }
+    assert len(keys) == 5
+    assert key_of(replace(plan, post_build="postBuild"), "sha256:1", ("a",)) in keys

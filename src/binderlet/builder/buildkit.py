@@ -27,13 +27,13 @@ from binderlet.builder.conda.solver import CondaSolver
 from binderlet.builder.context import Context, own_ignore_file
 from binderlet.builder.detect import Detected, detect
 from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_build_from_source
-from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments
+from binderlet.builder.environments import ENVIRONMENT_IMAGE, PLATFORM, Environment, Environments, key_of
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.foreign import declared_arguments
 from binderlet.builder.foundation import plan_on_base
 from binderlet.builder.group import limit_builds, limits_of, step_limits
 from binderlet.builder.job import JobSpec, Outcome
-from binderlet.builder.keys import BUILDER_VERSION, environment_key, job_key
+from binderlet.builder.keys import BUILDER_VERSION, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
@@ -48,7 +48,6 @@ from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
-PLATFORM = f"linux/{platform.machine()}"
 OWN_INDEX = re.compile(r"(?m)^\s*(-i\b|--(extra-)?index-url|--no-index|--default-index|--index)")
 """In a requirement file: an index of the repository's own."""
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
@@ -170,7 +169,8 @@ class BuildKitBuilder:
     async def _have_environment(self, work: _Work, base: BaseImage) -> Environment:
         """Give the environment that the plan asks for, built where it is absent, or the one on an old base image."""
         plan = work.plan
-        key, family = self._key(plan, base.id), self._key(plan, f"Python {base.python}")
+        channels = self._settings.conda_channels
+        key, family = key_of(plan, base.id, channels), key_of(plan, f"Python {base.python}", channels)
         environment = Environment(key, family, base.name, base.id, base.python)
         installs = plan.apt or plan.requirements_file or plan.conda
         if await self._images.find(environment.image) is None:
@@ -185,17 +185,6 @@ class BuildKitBuilder:
             work.log.write("This environment has been built before; adding the repository's files...")
         await self.environments.use(environment)
         return environment
-
-    def _key(self, plan: Plan, base_id: str) -> str:
-        return environment_key(
-            base_id=base_id,
-            platform=PLATFORM,
-            apt=plan.apt,
-            requirements=plan.requirements,
-            main=plan.requirements_file,
-            options=plan.installer_options,
-            conda=recipe.key_parts(plan.conda, self._settings.conda_channels, plan.exclude_newer) if plan.conda else (),
-        )
 
     async def _brought(self, environment: str, key: str, work: _Work) -> bool:
         return bool(self._bring and await self._bring(environment, "binderlet.environment", key, work.log.write))
@@ -214,8 +203,7 @@ class BuildKitBuilder:
                 work.log.write(FROM_SOURCE)
                 outcome = await self._environment(work, base, key, solution, wheels_only=False)
         if outcome.code != 0:
-            look = partial(self._python_of, work, base)
-            await remedy.advise(work.plan, work.request.checkout, look, work.log.write)
+            await remedy.advise(work.plan, work.request.checkout, partial(self._python_of, work, base), work.log.write)
         self._raise_unless_good(outcome, work)
         if outcome.lock:
             await self._locks.keep(key, outcome.lock)

@@ -86,7 +86,8 @@ def own_ignore_file(checkout: Path, dockerfile: str, *, must: bool = False) -> s
 
     Where there ``must`` be one it is the repository's own, or empty.
     """
-    for name in (f"{dockerfile}.dockerignore", *((".containerignore", ".dockerignore") if must else ())):
+    repositorys = [".containerignore", ".dockerignore"] if must else []
+    for name in [f"{dockerfile}.dockerignore", *repositorys]:
         path = (checkout / name).resolve()
         if path.is_relative_to(checkout.resolve()) and path.is_file():
             return path.read_text(encoding="utf-8", errors="replace")

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
 
+from binderlet.builder.conda.recipe import key_parts
+from binderlet.builder.keys import environment_key
+from binderlet.builder.plan import Plan
+
 log = structlog.get_logger(__name__)
 
 ENVIRONMENT_IMAGE = "binderlet/env"
 """What their images are called; the tag is the key."""
+PLATFORM = f"linux/{platform.machine()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,19 @@ class Environment:
     def image(self) -> str:
         """Its own image, ``repository:tag``, which may have been removed."""
         return f"{ENVIRONMENT_IMAGE}:{self.key}"
+
+
+def key_of(plan: Plan, base_id: str, channels: Sequence[str]) -> str:
+    """Give the key of the environment that a plan asks for; ``channels`` are conda's where its file names none."""
+    return environment_key(
+        base_id=base_id,
+        platform=PLATFORM,
+        apt=plan.apt,
+        requirements=plan.requirements,
+        main=plan.requirements_file,
+        options=plan.installer_options,
+        conda=key_parts(plan.conda, channels, plan.exclude_newer) if plan.conda else (),
+    )
 
 
 class Environments:
