@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import signal
 import sys
 import textwrap
@@ -24,7 +25,7 @@ from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.toolchain import Toolchain
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BadRepository, BuildFailed, BuildTimeout, RegistryUnreachable
-from support.tiny_base import docker
+from support.tiny_base import TinyBases, docker
 from support.workshop import NETWORK, Workshop
 
 pytestmark = pytest.mark.docker
@@ -105,7 +106,7 @@ async def test_environment_removed_meanwhile(workshop: Workshop) -> None:
             return await real(workshop.bases.base.name)  # remembered, though it is gone
         return await real(name)
 
-    builder = workshop.another(base=replace(workshop.bases.base, id="sha256:another"))
+    builder = workshop.another(base=replace(workshop.bases.base, id=f"sha256:{secrets.token_hex(32)}"))
     builder._images = AsyncMock(wraps=store, find=find)
     assert (await builder.build(workshop.request(), workshop.log())).id
     assert "was removed meanwhile" in await workshop.read()
@@ -358,11 +359,12 @@ def test_progress() -> None:
 async def test_memory_and_proxies_reach_the_tool(workshop: Workshop, settings: BuilderSettings) -> None:
     """Proxies are build arguments, which stay out of the image; indexes are in a file that only one step sees."""
     network = replace(NETWORK, http_proxy="http://proxy.test:3128", index_url="https://me:pw@index.test/simple")
+    unused = replace(workshop.bases.base, id=f"sha256:{secrets.token_hex(32)}")  # no environment is on it
     builder = buildkit.BuildKitBuilder(
         settings,
         network,
         toolchain=workshop.tools,
-        base=workshop.bases,
+        base=TinyBases(unused),
         images=workshop.store,
         state=workshop.folder / "state",
     )
