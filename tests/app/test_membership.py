@@ -90,14 +90,15 @@ async def test_repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert member.repositories() == [name_of(RepoSpec("gh", f"o/r{number}/x")) for number in (1, 2)]
 
 
+@pytest.mark.timeout(60)
 async def test_the_federations_versions(tmp_path: Path, federation: FakeMember, tasks: Tasks) -> None:
     """Versions are the federation's, and stay as they were while it does not answer, also over a restart."""
     settings = FederationSettings(url=federation.base, mirror_versions=True, mirror_every=0.05)
     member = Membership(settings, tmp_path)
     running = tasks.start(member.run(), name="member")
-    await eventually(lambda: member.versions() == federation.state.versions)
+    await eventually(lambda: member.versions() == federation.state.versions, seconds=15)
     federation.state.versions = {"builder": "new"}
-    await eventually(lambda: member.versions() == {"builder": "new"})
+    await eventually(lambda: member.versions() == {"builder": "new"}, seconds=15)
     running.cancel()
     await asyncio.wait({running})
     async with aiohttp.ClientSession() as client:
@@ -112,19 +113,20 @@ async def test_the_federations_versions(tmp_path: Path, federation: FakeMember, 
     assert again.versions() == {"builder": "new"}
 
 
+@pytest.mark.timeout(60)
 async def test_kept_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: Tasks) -> None:
     """What was launched is written again and again, when there is something new."""
     monkeypatch.setattr(module, "SAVE_EVERY", 0.01)
     member = Membership(FederationSettings(), tmp_path)
     running = tasks.start(member.run(), name="member")
     path = tmp_path / "federation.json"
-    await eventually(lambda: asyncio.to_thread(path.exists))
+    await eventually(lambda: asyncio.to_thread(path.exists), seconds=15)
     member.listen(ended(SPEC))
 
     def written() -> bool:
         """Whether the file names it."""
         return name_of(SPEC) in path.read_text()
 
-    await eventually(lambda: asyncio.to_thread(written))
+    await eventually(lambda: asyncio.to_thread(written), seconds=15)
     running.cancel()
     await asyncio.wait({running})

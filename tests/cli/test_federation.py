@@ -18,6 +18,8 @@ from support.admin_service import AdminService, running
 from support.command import Command
 from support.members import FakeMember
 
+pytestmark = pytest.mark.timeout(90)
+
 CHECK = "[check]\ntimeout = 5\n"
 
 
@@ -121,7 +123,7 @@ def test_serve(file: Path) -> None:
         assert line, said
         said += line
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     process.stderr.close()
 
 

@@ -17,6 +17,9 @@ from binderlet.federation.standing import Phase, Standing
 from support.eventually import eventually
 from support.members import FakeMember, silent
 
+pytestmark = pytest.mark.timeout(90)
+
+PATIENCE = 30.0
 FAST = {"period": 0.05, "jitter": 0.1, "retries": 2, "failed_period": 0.05, "timeout": 5}
 
 
@@ -73,21 +76,25 @@ async def test_watching(member: FakeMember, client: aiohttp.ClientSession) -> No
         health = Health(redirector, client, chance=lambda: 0.5)
         await health.start()
         assert redirector.standings["m"].phase is Phase.UP
-        await eventually(lambda: member.paths().count("/health") > 3)
-        await eventually(lambda: "m" in redirector._images, seconds=10)
+        await eventually(lambda: member.paths().count("/health") > 3, seconds=PATIENCE)
+        await eventually(lambda: "m" in redirector._images, seconds=PATIENCE)
         member.state.images = []
-        await eventually(lambda: "m" not in redirector._images, seconds=10)
+        await eventually(lambda: "m" not in redirector._images, seconds=PATIENCE)
         redirector.reload(federation(member, other))
         health.follow(redirector.federation)
-        await eventually(lambda: "n" in redirector.standings)
+        await eventually(lambda: "n" in redirector.standings, seconds=PATIENCE)
         redirector.reload(federation(member))
         health.follow(redirector.federation)
-        await asyncio.sleep(0.1)
-        asked = len(other.asked)
-        await asyncio.sleep(0.3)
-        assert len(other.asked) == asked
+
+        async def is_left_alone() -> bool:
+            """Whether nobody asks the other member any more."""
+            asked = len(other.asked)
+            await asyncio.sleep(0.3)
+            return len(other.asked) == asked
+
+        await eventually(is_left_alone, seconds=PATIENCE)
         member.state.gone = True
-        await eventually(lambda: redirector.standings["m"].phase is Phase.DOWN)
+        await eventually(lambda: redirector.standings["m"].phase is Phase.DOWN, seconds=PATIENCE)
         await health.close()
 
 

@@ -6,7 +6,7 @@ import math
 from hashlib import blake2b
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from binderlet.federation.pick import Entry, busy, choose, choose_evenly, digest, draw, entry, key_of, prefer, spill
@@ -62,6 +62,7 @@ def test_shares_are_exact() -> None:
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=6), st.integers(0, 5), st.floats(0.01, 1))
+@settings(deadline=None)
 def test_less_weight_moves_only_from_that_member(weights: list[float], which: int, factor: float) -> None:
     """When a member gets less, launches leave it, and no other member loses any."""
     which %= len(weights)
@@ -73,6 +74,7 @@ def test_less_weight_moves_only_from_that_member(weights: list[float], which: in
 
 
 @given(st.binary(min_size=1, max_size=40))
+@settings(deadline=None)
 def test_a_draw_is_positive(key: bytes) -> None:
     """A draw can be divided by."""
     assert draw(key, b"-x") > 0

@@ -17,6 +17,8 @@ from binderlet.tasks import Tasks
 from support.federation import federation, well
 from support.members import raw
 
+pytestmark = pytest.mark.timeout(60)
+
 GET = b"GET /build/gh/o/r/HEAD HTTP/1.1\r\nHost: x\r\n"
 
 

@@ -20,6 +20,9 @@ from binderlet.tasks import Tasks
 from support.eventually import eventually
 from support.members import FakeMember
 
+pytestmark = pytest.mark.timeout(90)
+
+PATIENCE = 30.0
 CHECK = {"period": 0.1, "jitter": 0, "timeout": 5, "retries": 2, "failed_period": 0.1}
 
 
@@ -76,16 +79,16 @@ async def test_a_member_goes_and_comes_back(
 ) -> None:
     """After the probe that finds a member ill no launch goes there; once it is well it gets launches again."""
     members[1].state.checks = [{"service": "JupyterHub API", "ok": False}]
-    await eventually(lambda: "b" not in now.redirector.active_hosts())
+    await eventually(lambda: "b" not in now.redirector.active_hosts(), seconds=PATIENCE)
     found = {await where(client, now.port, f"/build/gh/o/r{number}/HEAD") for number in range(40)}
     assert members[1].base not in found
     members[1].state.checks = []
-    await eventually(lambda: "b" in now.redirector.active_hosts(), seconds=15)
+    await eventually(lambda: "b" in now.redirector.active_hosts(), seconds=PATIENCE)
 
 
 async def test_one_probe_a_period(now: Running, members: list[FakeMember]) -> None:
     """A member is asked for health and versions once each a period."""
-    await eventually(lambda: members[2].paths().count("/health") >= 5)
+    await eventually(lambda: members[2].paths().count("/health") >= 5, seconds=PATIENCE)
     paths = members[2].paths()
     assert abs(paths.count("/health") - paths.count("/versions")) <= 1
 
@@ -105,13 +108,13 @@ async def test_reload_without_a_dropped_request(
     async with asyncio.TaskGroup() as group:
         group.create_task(ask())
         await asyncio.to_thread(write, tmp_path / "config.json", members[:2])
-        await eventually(lambda: set(now.redirector.federation.members) == {"a", "b"}, seconds=10)
+        await eventually(lambda: set(now.redirector.federation.members) == {"a", "b"}, seconds=PATIENCE)
         await asyncio.to_thread((tmp_path / "config.json").write_text, "{")
         now.reload_soon()
         await asyncio.sleep(1.5)
         assert set(now.redirector.federation.members) == {"a", "b"}
         await asyncio.to_thread(write, tmp_path / "config.json", members)
-        await eventually(lambda: set(now.redirector.active_hosts()) == {"a", "b", "c"}, seconds=10)
+        await eventually(lambda: set(now.redirector.active_hosts()) == {"a", "b", "c"}, seconds=PATIENCE)
         done.set()
     assert seen
 
@@ -125,7 +128,7 @@ async def test_until_a_signal(tmp_path: Path, members: list[FakeMember]) -> None
         now = await ready
         await asyncio.to_thread(write, path, members[:1])
         os.kill(os.getpid(), signal.SIGHUP)
-        await eventually(lambda: set(now.redirector.federation.members) == {"a"}, seconds=10)
+        await eventually(lambda: set(now.redirector.federation.members) == {"a"}, seconds=PATIENCE)
         os.kill(os.getpid(), signal.SIGTERM)
         await work
     assert (tmp_path / "ledger.json").exists()
@@ -161,4 +164,4 @@ async def test_counts_are_kept(tmp_path: Path, members: list[FakeMember], monkey
     path = await asyncio.to_thread(write, tmp_path / "config.json", members)
     kept = tmp_path / "ledger.json"
     async with running(path, await asyncio.to_thread(read, path), Place(port=0, ledger=kept)):
-        await eventually(lambda: asyncio.to_thread(kept.exists))
+        await eventually(lambda: asyncio.to_thread(kept.exists), seconds=PATIENCE)

@@ -11,6 +11,8 @@ from binderlet.federation.simulate import Result, Simulation, World, describe, m
 from binderlet.federation.traffic import Load
 from support.federation import federation
 
+pytestmark = pytest.mark.timeout(90)
+
 LOAD = Load(20_000, repositories=300, crowds_per_month=0)
 CALM = World([1000, 1000, 1000], days=1, failures_per_month=0)
 

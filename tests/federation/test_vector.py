@@ -89,6 +89,7 @@ def test_everyone_has_it(draws: Draws) -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 20), st.floats(0, 1))
+@settings(deadline=None)
 def test_room(quota: int, total: int, reserve: int, ease: float) -> None:
     """Room counts as ``weights.room_factor`` counts it."""
     spread = Spread(reserve=reserve, ease=ease)
@@ -97,6 +98,7 @@ def test_room(quota: int, total: int, reserve: int, ease: float) -> None:
 
 
 @given(st.floats(0, 2000), st.sampled_from([0.0, 1.0, 600.0]))
+@settings(deadline=None)
 def test_slow_start(now: float, slow: float) -> None:
     """Slow start is as ``weights.start_factor`` has it."""
     (found, never) = start_factors(np.array([0.0, -np.inf]), now, slow)
@@ -105,6 +107,7 @@ def test_slow_start(now: float, slow: float) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 10)), min_size=1, max_size=6), st.floats(0, 2))
+@settings(deadline=None)
 def test_busy(pairs: list[tuple[float, float]], bound: float) -> None:
     """A member is busy when ``pick.busy`` says so."""
     counts, weights = [count for count, _ in pairs], [weight for _, weight in pairs]

@@ -158,4 +158,6 @@ def tell(name: str, before: Standing, standings: Mapping[str, Standing]) -> None
 
 def _same_place(old: Member, new: Member | None) -> bool:
     """Whether a member is asked at the same addresses as before."""
-    return new is not None and (old.health_url, old.versions_url) == (new.health_url, new.versions_url)
+    if new is None:
+        return False
+    return (old.url, old.health_url, old.versions_url) == (new.url, new.health_url, new.versions_url)
