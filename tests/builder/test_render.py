@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 
 from binderlet.builder import render
 from binderlet.builder.plan import Kind, Plan
@@ -45,16 +44,6 @@ def test_empty_environment() -> None:
 def test_environment_on_another_base() -> None:
     """A base of the operator's may start anywhere; sessions start in the repository."""
     assert "WORKDIR /home/jovyan\n" in render.environment("b:1", Plan(Kind.PYTHON), "k", wheels_only=True, workdir=True)
-
-
-def test_uv_configuration() -> None:
-    """Indexes come in their order, the default one last, each with the age that its answers may have."""
-    body = tomllib.loads(render.uv_configuration("", ["https://a.test/s"], 60.0))
-    control = {"api": "max-age=60", "files": "max-age=60"}
-    assert body["index"] == [
-        {"url": "https://a.test/s", "cache-control": control},
-        {"url": "https://pypi.org/simple", "default": True, "cache-control": control},
-    ]
 
 
 def test_wheels_only_environment() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.builder.toolchain import BuildCommand, Run, Toolchain, choose_toolchain, run_probe
+from binderlet.builder.toolchain import BuildCommand, Run, Toolchain, choose_toolchain, configured_proxies, run_probe
 from binderlet.errors import MissingProgram
 
 
@@ -183,3 +183,21 @@ def test_stowaways() -> None:
     plain = BuildCommand(Path("/x/Dockerfile"), Path("/x"), "t", has_ignore_file=False)
     assert Toolchain("podman", "podman", "4").stowaways(plain) == ("x",)
     assert "--ignorefile" not in Toolchain("podman", "podman", "4").command_line(plain)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [('{"proxies": {"default": {"noProxy": "x"}}}', True), ("{}", False), ("[]", False), ("no JSON", False)],
+)
+def test_proxies_of_docker_itself(tmp_path: Path, text: str, *, expected: bool) -> None:
+    """Proxies that Docker's own configuration gives to builds are left as they are: no marks among them."""
+    (tmp_path / "config.json").write_text(text)
+    assert configured_proxies({"DOCKER_CONFIG": str(tmp_path)}) is expected
+    assert not configured_proxies({"DOCKER_CONFIG": str(tmp_path / "none")})
+
+
+def test_marks() -> None:
+    """Steps are marked by BuildKit alone, and only where nobody else says who needs no proxy."""
+    assert Toolchain("docker", "x", "1").can_mark
+    assert not Toolchain("docker", "x", "1", proxies=True).can_mark
+    assert not Toolchain("podman", "x", "1").can_mark

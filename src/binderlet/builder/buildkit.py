@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +31,7 @@ from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.foreign import declared_arguments
 from binderlet.builder.foundation import plan_on_base
 from binderlet.builder.group import limit_builds, limits_of, step_limits
+from binderlet.builder.index import uv_configuration
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, job_key
 from binderlet.builder.layout import REPO_DIR, UID, USER
@@ -48,8 +48,6 @@ from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit, Image
 
-OWN_INDEX = re.compile(r"(?m)^\s*(-i\b|--(extra-)?index-url|--no-index|--default-index|--index)")
-"""In a requirement file: an index of the repository's own."""
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
 
@@ -257,7 +255,8 @@ class BuildKitBuilder:
             workdir=bool(self._settings.base_image),
         )
         context = replace(
-            self._with_uv(self._context(job, dockerfile), work.plan),
+            self._context(job, dockerfile),
+            uv=uv_configuration(self._network, self._settings, work.plan),
             requirements=work.plan.requirements,
             texts=conda.texts,
             links={**conda.links, render.LOCK_PROGRAM: lock.PROGRAM},
@@ -325,13 +324,14 @@ class BuildKitBuilder:
             network=self._network,
             cache_namespace=self._namespaces.of_owner(commit.owner),
         )
-        outcome = await self._repo2docker.build(files, work.plan, work.log, deadline=work.deadline)
+        steps = self._limits._replace(mark=mark(job_key(image)))
+        outcome = await self._repo2docker.build(files, work.plan, work.log, deadline=work.deadline, steps=steps)
         self._raise_unless_good(outcome, work)
 
     def _proxies(self, job: str) -> dict[str, str]:
         """Give the proxies' variables, with the build's mark, by which its supervisor knows its steps."""
         found = {name: value for name, value in self._network.variables().items() if name.lower() in PROXY_VARIABLES}
-        if self._tools.kind != "podman":
+        if self._tools.can_mark:
             found["no_proxy"] = ",".join(filter(None, [found.get("no_proxy", ""), mark(job)]))
         return found
 
@@ -367,16 +367,6 @@ class BuildKitBuilder:
             variables={name: value for name, value in variables.items() if name.lower() not in PROXY_VARIABLES},
             ca_bundle=ca_bundle,
         )
-
-    def _with_uv(self, context: Context, plan: Plan) -> Context:
-        """Give uv its indexes by settings, which can say more of them than variables can.
-
-        Not where the repository names its own, which would count for less, nor on a base whose uv may be too old.
-        """
-        network, age = self._network, self._settings.index_age
-        if not age or self._settings.base_image or any(map(OWN_INDEX.search, plan.requirements.values())):
-            return context
-        return replace(context, uv=render.uv_configuration(network.index_url, network.extra_index_urls, age))
 
     def _labels(self, commit: Commit) -> dict[str, str]:
         return {

@@ -105,7 +105,7 @@ class Bytecode:
             dockerfile=job.folder / "context" / "Dockerfile",
             context=job.folder / "context",
             tag="",
-            arguments={} if self._tools.kind == "podman" else {"no_proxy": name},
+            arguments={"no_proxy": name} if self._tools.can_mark else {},
             cache_namespace=target.namespace,
             network="none",
             output=report,

@@ -29,7 +29,6 @@ USE_UV_CONFIGURATION = (
     f"if [ -s {UV_CONFIGURATION} ]; then export UV_CONFIG_FILE={UV_CONFIGURATION}; unset UV_DEFAULT_INDEX UV_INDEX; fi"
 )
 """Variables would count for more."""
-PYPI = "https://pypi.org/simple"
 REQUIREMENTS = "requirements"
 """Folder in the environment's build context that holds the requirement files."""
 CACHE = "/var/cache/binderlet-uv"  # not below HOME: the mount point stays in the image, owned by root
@@ -121,13 +120,6 @@ def ignore_file(patterns: str) -> str:
 def exports(variables: dict[str, str]) -> str:
     """Write the shell script that sets variables."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
-
-
-def uv_configuration(index: str, extra: Sequence[str], age: float) -> str:
-    """Write uv's settings: its indexes, in their order, and for how many seconds it need not ask one again."""
-    control = f'cache-control = {{ api = "max-age={age:.0f}", files = "max-age={age:.0f}" }}\n'
-    first = [f"[[index]]\nurl = {json.dumps(url)}\n{control}" for url in extra]
-    return "\n".join([*first, f"[[index]]\nurl = {json.dumps(index or PYPI)}\ndefault = true\n{control}"])
 
 
 def bytecode(base: str, python: str, program: str, seconds: int, nonce: str) -> str:

@@ -6,6 +6,7 @@ from binderlet.builder.fallback import FallbackJob, diagnose_fallback
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.plan import Plan
 from binderlet.builder.running import Jobs
+from binderlet.builder.steps import Limits
 from binderlet.builder.toolchain import Toolchain
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BadRepository
@@ -21,7 +22,9 @@ class Repo2Docker:
         self._tools = tools
         self._jobs = jobs
 
-    async def build(self, files: FallbackJob, plan: Plan, log: BuildLog, *, deadline: float) -> Outcome:
+    async def build(
+        self, files: FallbackJob, plan: Plan, log: BuildLog, *, deadline: float, steps: Limits | None = None
+    ) -> Outcome:
         """Build an image; ``files.folder`` is the job's, and its name is the job's key.
 
         Raises:
@@ -44,6 +47,7 @@ class Repo2Docker:
                 limit=self._settings.log_limit,
                 timeout=seconds,
                 progress="repo2docker",
+                steps=steps,
             )
 
         outcome = await self._jobs.run(files.folder.name, files, spec, log, deadline=deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -60,6 +61,13 @@ class Toolchain:
     version: str
     socket: str = ""
     """Path of the engine's socket, or its URL; empty for the tool's own choice."""
+    proxies: bool = False
+    """Whether Docker's own configuration gives builds proxies, which must not be mixed with others."""
+
+    @property
+    def can_mark(self) -> bool:
+        """Whether a build's steps can have its mark, see ``steps.py``."""
+        return self.kind != "podman" and not self.proxies
 
     @property
     def description(self) -> str:
@@ -132,22 +140,33 @@ async def choose_toolchain(
     """
     run = run or run_probe
     folders = (os.environ.get("PATH", os.defpath) if path is None else path).split(os.pathsep)
+    proxies = await asyncio.to_thread(configured_proxies, os.environ)
     if engine_is_podman:
         return await _podman(await asyncio.to_thread(_find, "podman", folders, ""), socket, run)
     older: Toolchain | None = None
     programs = await asyncio.to_thread(_find, "docker", folders, USUAL_PLACE if path is None else "")
     for program in programs:
         if (answer := await run([program, "buildx", "version"])) is not None:
-            return Toolchain("buildx", program, _version(answer), socket)
+            return Toolchain("buildx", program, _version(answer), socket, proxies)
         version = _version(await run([program, "--version"]) or "")
         if older is None and version and int(version.split(".")[0]) <= LAST_WITHOUT_BUILDX:
-            older = Toolchain("docker", program, version, socket)
+            older = Toolchain("docker", program, version, socket, proxies)
     if older is not None:
         return older
     found = (
         f"{' and '.join(programs)} cannot use BuildKit: the buildx plugin is missing" if programs else "none is here"
     )
     raise MissingProgram(f"Building images needs Docker's command line tool with BuildKit; {found}.", hint=HINT)
+
+
+def configured_proxies(environ: Mapping[str, str]) -> bool:
+    """Whether the configuration of Docker's command line tool names proxies. Blocks on the disk."""
+    folder = environ.get("DOCKER_CONFIG") or str(Path("~/.docker").expanduser())
+    try:
+        body = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
+        return bool(body.get("proxies"))
+    except (OSError, ValueError, AttributeError, RuntimeError):  # none, or none that can be read
+        return False
 
 
 async def _podman(programs: Sequence[str], socket: str, run: Run) -> Toolchain:
