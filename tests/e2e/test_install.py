@@ -4,31 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import socket
+import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
-from support.vm import ROOT, Machine, machine, make_wheel, next_release
+from support.acme_server import AcmeServer, acme_server
+from support.upstreams import free_port
+from support.visit import wait_for
+from support.vm import CA, ROOT, Machine, machine, make_wheel, next_release
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(1200)]
 
 SITE = "127.0.53.90"
+NAME = "binder.test"
 EXAMPLE = "file:///var/lib/binderlet/example"
-OPTIONS = (
-    f"--domain binder.test --no-https --no-swap --no-firewall --no-updates --set server.host={SITE} "
-    "--set server.instance=vm --set standby.enabled=false --set builder.min_free_disk=0 "
-    "--set builder.image_prefix=binderlet-vm/i-"
-)
+OPTIONS = ["--domain", NAME, "--no-swap", "--no-firewall", "--no-updates"]
 """Swap, firewall and updates would change the machine that runs the tests."""
+SETTINGS = {
+    "server.host": SITE,
+    "server.instance": "vm",
+    "standby.enabled": "false",
+    "builder.min_free_disk": "0",
+    "builder.image_prefix": "binderlet-vm/i-",
+    "network.ca_bundle": "/root/ca.pem",
+}
 
 
 @pytest.fixture(scope="module")
-def vm() -> Iterator[Machine]:
-    """A bare machine."""
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcmeServer]:
+    """A certificate authority that finds the machine under its name."""
+    with acme_server(tmp_path_factory.mktemp("acme"), {NAME: SITE}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def vm(authority: AcmeServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A bare machine that trusts the authority."""
+    bundle = tmp_path_factory.mktemp("ca") / "ca.pem"
+    bundle.write_bytes(Path(CA).read_bytes() + authority.root.read_bytes())
     with machine() as booted:
+        booted.put(bundle)
         yield booted
 
 
@@ -38,20 +62,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def bootstrap(vm: Machine, wheel: Path) -> str:
+def options(authority: AcmeServer) -> list[str]:
+    """Give what the installation is told."""
+    settings = SETTINGS | {"https.directory": authority.directory}
+    return OPTIONS + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+def bootstrap(vm: Machine, wheel: Path, authority: AcmeServer) -> str:
     """Put the program on the machine as a person would, in a virtual environment; gives the command."""
     file = vm.put(wheel)
     lock = vm.put(ROOT / "requirements.lock")
     vm.must("python3 -m venv /root/boot")
     vm.must(f"/root/boot/bin/pip install -q --require-hashes -r {lock}")
     vm.must(f"/root/boot/bin/pip install -q --no-deps {file}")
-    return f"/root/boot/bin/binderlet install --wheel {file} {OPTIONS}"
+    return f"/root/boot/bin/binderlet install --wheel {file} {shlex.join(options(authority))}"
 
 
-def test_a_machines_life(vm: Machine, wheel: Path) -> None:
+def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer) -> None:
     """Plan, interrupted install, install, launch, loss of power, upgrade, an upgrade that fails, and uninstall."""
     before = vm.files()
-    install = bootstrap(vm, wheel)
+    install = bootstrap(vm, wheel, authority)
     plan = vm.must(f"{install} --dry-run")
     assert "will do: start binderlet.service" in plan
     assert vm.files() == before, "a plan changes nothing"
@@ -63,18 +93,19 @@ def test_a_machines_life(vm: Machine, wheel: Path) -> None:
     assert code == 1
     assert "Another installation goes on" in said
     said = vm.must(install)
-    assert "ready: http://binder.test/" in said
+    assert "ready: https://binder.test/" in said
     again = vm.must(install)
     assert "will do" not in again
     assert "settings: done already" in again
 
+    wait_for(lambda: is_trusted(authority), seconds=90, what="a certificate from the authority is in use")
     assert "was ready after" in vm.must("binderlet check")
     session, token = launch(vm)
     vm.reboot()
     vm.must("for i in $(seq 120); do binderlet status && exit 0; sleep 1; done; exit 1")
     assert session in vm.must("binderlet sessions"), "the engine did not go down, so its sessions are found again"
 
-    asyncio.run(upgrades(vm, wheel, f"http://{SITE}/user/{session}/api/events/subscribe?token={token}"))
+    asyncio.run(upgrades(vm, wheel, authority, f"user/{session}/api/events/subscribe?token={token}"))
 
     assert "binderlet is gone" in vm.must("binderlet uninstall --keep-images")
     left = {path for path in vm.files() - before if not path.startswith(("/etc/alternatives", "/etc/ld.so.cache"))}
@@ -93,9 +124,12 @@ def launch(vm: Machine) -> tuple[str, str]:
     return str(ready["url"]).rstrip("/").rpartition("/")[2], str(ready["token"])
 
 
-async def upgrades(vm: Machine, wheel: Path, address: str) -> None:
+async def upgrades(vm: Machine, wheel: Path, authority: AcmeServer, path: str) -> None:
     """A good release replaces the old one under an open WebSocket; a bad one is taken back, and it stays open."""
-    async with aiohttp.ClientSession() as http, http.ws_connect(address, heartbeat=5) as channel:
+    trust = ssl.create_default_context(cafile=authority.root)
+    connector = aiohttp.TCPConnector(resolver=Leads(SITE), ssl=trust)
+    address = f"https://{NAME}/{path}"
+    async with aiohttp.ClientSession(connector=connector) as http, http.ws_connect(address, heartbeat=5) as channel:
         good = await asyncio.to_thread(vm.put, next_release(wheel, "0.9.1"))
         said = await asyncio.to_thread(vm.must, f"binderlet upgrade --wheel {good}")
         assert "0.9.1" in said
@@ -108,3 +142,54 @@ async def upgrades(vm: Machine, wheel: Path, address: str) -> None:
         assert "binderlet 0.9.1" in await asyncio.to_thread(vm.must, "binderlet status")
         assert not channel.closed
         await channel.ping()
+
+
+def is_trusted(authority: AcmeServer) -> bool:
+    """Whether a browser that trusts the authority would go there."""
+    trust = ssl.create_default_context(cafile=authority.root)
+    with socket.create_connection((SITE, 443), timeout=10) as plain:
+        try:
+            trust.wrap_socket(plain, server_hostname=NAME).close()
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
+
+
+class Leads(AbstractResolver):
+    """Every name leads to one address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+        """Give it."""
+        found = ResolveResult(hostname=host, host=self._address, port=port, family=family, proto=0, flags=0)
+        return [found]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, tmp_path: Path) -> None:
+    """The same from another computer; the connection is lost for a while, what goes on there is followed again."""
+    key, port = tmp_path / "key", free_port()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    vm.put(Path(f"{key}.pub"))
+    vm.must("install -D -m 600 /root/key.pub /root/.ssh/authorized_keys; install -d -m 755 /run/sshd")
+    start = f"/usr/sbin/sshd -p {port} -o ListenAddress={SITE} -o PidFile=/run/sshd-test.pid"
+    vm.must(start)
+    command = [sys.executable, "-m", "binderlet.cli", "deploy", f"root@{SITE}", "--ssh-port", str(port)]
+    command += ["--wheel", str(wheel), "--ssh-option", f"IdentityFile={key}"]
+    command += ["--ssh-option", "StrictHostKeyChecking=no", "--ssh-option", f"UserKnownHostsFile={tmp_path}/hosts"]
+    said: list[str] = []
+    with subprocess.Popen([*command, *options(authority)], stdout=subprocess.PIPE, text=True) as deploying:
+        assert deploying.stdout is not None
+        for line in deploying.stdout:
+            said.append(line.rstrip())
+            if line.startswith("program:"):
+                vm.must("kill $(cat /run/sshd-test.pid); for each in $(pgrep -f '^sshd: '); do kill $each; done")
+                vm.must(f"sleep 4; {start}")
+    assert deploying.returncode == 0, said
+    assert said[-1] == f"ready: https://{NAME}/"
+    assert "was ready after" in vm.must("binderlet check")
+    vm.must("binderlet uninstall --keep-images")

@@ -1,0 +1,45 @@
+"""A bare machine in a container, made a service as its operator would."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.vm import ROOT, Machine, machine, make_wheel
+
+SITE = "127.0.53.91"
+OPTIONS = (
+    "--no-swap --no-firewall --no-updates --set standby.enabled=false --set builder.min_free_disk=0 "
+    f"--set server.host={SITE} --set server.public_url=http://{SITE}/ --set server.instance=vm-figure "
+    "--set builder.image_prefix=binderlet-vm/i-"
+)
+"""Swap, firewall and updates would change this machine; names and address keep out of others' way."""
+EXAMPLE = "file:///var/lib/binderlet/example"
+
+
+@contextmanager
+def bare_machine() -> Iterator[tuple[Machine, Path]]:
+    """Boot a machine and build this checkout's release."""
+    with tempfile.TemporaryDirectory(prefix="bl-wheel-") as folder, machine() as vm:
+        yield vm, make_wheel(Path(folder))
+
+
+def bootstrap(vm: Machine, wheel: Path) -> str:
+    """Put the program on the machine; gives the one command that a person types then."""
+    file, lock = vm.put(wheel), vm.put(ROOT / "requirements.lock")
+    vm.must("python3 -m venv /root/boot")
+    vm.must(f"/root/boot/bin/pip install -q --require-hashes -r {lock}")
+    vm.must(f"/root/boot/bin/pip install -q --no-deps {file}")
+    return f"/root/boot/bin/binderlet install --wheel {file} {OPTIONS}"
+
+
+def launch(vm: Machine) -> str:
+    """Launch the example; gives the address of its session's stream of events, token included."""
+    spec = f"{urllib.parse.quote(EXAMPLE, safe='')}/HEAD"
+    said = vm.must(f"binderlet launch --json --provider git '{spec}'")
+    ready = json.loads(said[said.index("{") :])
+    return f"{ready['url']}api/events/subscribe?token={ready['token']}"
