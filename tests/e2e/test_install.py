@@ -35,7 +35,7 @@ SETTINGS = {
     "standby.enabled": "false",
     "builder.min_free_disk": "0",
     "builder.image_prefix": "binderlet-vm/i-",
-    "network.ca_bundle": "/root/ca.pem",
+    "network.ca_bundle": "/etc/ssl/ca.pem",
 }
 
 
@@ -52,7 +52,7 @@ def vm(authority: AcmeServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
     bundle = tmp_path_factory.mktemp("ca") / "ca.pem"
     bundle.write_bytes(Path(CA).read_bytes() + authority.root.read_bytes())
     with machine() as booted:
-        booted.put(bundle)
+        booted.put(bundle, "/etc/ssl/")
         yield booted
 
 

@@ -27,6 +27,8 @@ SendSIGKILL=no
 TimeoutStopSec=60
 Restart=on-failure
 RestartSec=2
+# Wrong settings do not become right by trying again.
+RestartPreventExitStatus=2
 Slice=binderlet.slice
 OOMScoreAdjust=-500
 LimitNOFILE=1048576
