@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from binderlet.cli import install
 from binderlet.cli.install import address_of_this_machine, steps_for, this_machine, values
-from binderlet.deploy.install import release, runner
+from binderlet.deploy.install import ground, release, runner
 from binderlet.deploy.install import upgrade as upgrade_module
 from binderlet.deploy.install.host import Host, InstallError, Said
+from binderlet.deploy.install.preflight import GIB, Ground
 from binderlet.deploy.install.release import Release
 from binderlet.deploy.install.wanted import Wanted
 from support.command import Command
 from support.fake_host import FakeHost
+
+GROUND = Ground(("debian", "12"), 80 * GIB, 16 * GIB, (), "", (), ())
 
 
 @pytest.fixture
@@ -37,6 +41,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     mine = Release(tmp_path / "binderlet-0.2.0-py3-none-any.whl", tmp_path / "requirements.lock")
     monkeypatch.setattr(install, "this_machine", lambda: made)
     monkeypatch.setattr(release, "this_release", lambda *_: mine)
+    monkeypatch.setattr(ground, "look", lambda *_: GROUND)
     return made
 
 
@@ -45,6 +50,17 @@ def test_a_plan_changes_nothing(command: Command, host: FakeHost) -> None:
     assert command("install", "--domain", "b.org", "--dry-run", state=False) == 0
     assert "firewall: From outside only ssh and the web" in command.out
     assert "will do: /etc/binderlet/binderlet.toml" in command.out
+    assert not host.exists("/etc/binderlet")
+
+
+def test_a_machine_that_does_not_fit_is_left_alone(
+    command: Command, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong is said before anything is touched."""
+    monkeypatch.setattr(ground, "look", lambda *_: replace(GROUND, holders=[(80, "nginx (process 7)")]))
+    assert command("install", state=False) == 1
+    assert "FAIL port: 80 is held by nginx" in command.out
+    assert "cannot be installed on yet" in command.err
     assert not host.exists("/etc/binderlet")
 
 

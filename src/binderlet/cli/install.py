@@ -44,6 +44,7 @@ def install(
 
     What is done already is not done again, so it can be interrupted and repeated. Needs root and systemd.
     """
+    from binderlet.deploy.install.host import InstallError
     from binderlet.deploy.install.runner import install as do_all
     from binderlet.deploy.install.upgrade import wait_until_up
     from binderlet.deploy.install.wanted import Wanted
@@ -52,9 +53,12 @@ def install(
     host = this_machine()
     with temporary_folder() as folder:
         steps = steps_for(host, wanted, wheel, folder)
+        fits = show_findings(host, wanted)
         show_plan(host, steps)
         if dry_run:
             return
+        if not fits:
+            raise InstallError("This machine cannot be installed on yet: see FAIL above.", hint="Mend it first.")
         do_all(host, steps, typer.echo)
     typer.echo("waiting for the service; the first time it makes the base image, which takes a minute or two")
     wait_until_up(host)
@@ -135,6 +139,18 @@ def steps_for(host: Host, wanted: Wanted, wheel: Path | None, folder: Path) -> l
     sockets = ("/var/run/docker.sock", "/run/podman/podman.sock")
     machine = Machine(any(host.exists(socket) for socket in sockets), frozenset(set(names) & set(found)))
     return list(steps(wanted, machine, Program(this_release(folder, wheel))))
+
+
+def show_findings(host: Host, wanted: Wanted) -> bool:
+    """Print what was found on the machine; False where something must be mended first."""
+    from binderlet.cli.doctor import print_finding
+    from binderlet.deploy.install.ground import look
+    from binderlet.deploy.install.preflight import judge
+
+    findings = list(judge(look(host, wanted)))
+    for finding in findings:
+        print_finding(finding)
+    return all(finding.level != "fail" for finding in findings)
 
 
 def show_plan(host: Host, steps: list[Step]) -> None:

@@ -1,0 +1,55 @@
+"""Looks at the machine that is to be installed on; reads only."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+
+import psutil
+
+from binderlet.deploy.install.host import Host
+from binderlet.deploy.install.preflight import Ground
+from binderlet.deploy.install.wanted import STATE, Wanted
+
+
+def look(host: Host, wanted: Wanted) -> Ground:
+    """Gather the facts."""
+    ports = [80, 443] if wanted.domain and wanted.https else [80]
+    return Ground(
+        system=system(host.read("/etc/os-release") or ""),
+        disk_free=shutil.disk_usage(host.at("/")).free,
+        memory=psutil.virtual_memory().total,
+        holders=[(port, holder) for port in ports if (holder := holder_of(port))],
+        domain=wanted.domain,
+        addresses=sorted(addresses(wanted.domain)) if wanted.domain else (),
+        mine=[each.address for interface in psutil.net_if_addrs().values() for each in interface],
+    )
+
+
+def system(text: str) -> tuple[str, str]:
+    """Read distribution and version out of ``/etc/os-release``."""
+    values = {key: value.strip('"') for key, _, value in (line.partition("=") for line in text.splitlines())}
+    return values.get("ID", "unknown"), values.get("VERSION_ID", "")
+
+
+def holder_of(port: int) -> str:
+    """Name the program that listens on a TCP port of every address; empty where none does, or it is this service's."""
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr or connection.laddr.port != port:
+            continue
+        if connection.laddr.ip not in {"0.0.0.0", "::"} or not connection.pid:  # noqa: S104 - compared
+            continue
+        process = psutil.Process(connection.pid)
+        if not any(str(STATE) in part for part in process.cmdline()):
+            return f"{process.name()} (process {connection.pid})"
+    return ""
+
+
+def addresses(name: str) -> Iterator[str]:
+    """Yield the addresses of a host name; none where it is not in the DNS."""
+    try:
+        found = socket.getaddrinfo(name, None, proto=socket.IPPROTO_TCP)
+    except OSError:
+        return
+    yield from {str(each[4][0]) for each in found}
