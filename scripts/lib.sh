@@ -47,7 +47,7 @@ install_service_packages() {
 
 # What the tests and benchmarks need besides.
 install_test_packages() {
-  local packages=(podman busybox-static wrk openssh-client iproute2 docker-registry age)
+  local packages=(podman busybox-static wrk openssh-client iproute2 docker-registry age nftables)
   # Ubuntu's chromium package is a snap; there Playwright brings a browser of its own.
   grep -qi ubuntu /etc/os-release 2>/dev/null || packages+=(chromium)
   install_packages "${packages[@]}"
