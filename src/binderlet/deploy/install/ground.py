@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import socket
-from collections.abc import Iterator
 
 import psutil
 
 from binderlet.deploy.install.host import Host
 from binderlet.deploy.install.preflight import Ground
 from binderlet.deploy.install.wanted import STATE, Wanted
+
+DNS_TIMEOUT = 10
+"""Seconds; without a network the system's own patience is minutes."""
 
 
 def look(host: Host, wanted: Wanted) -> Ground:
@@ -22,7 +23,7 @@ def look(host: Host, wanted: Wanted) -> Ground:
         memory=psutil.virtual_memory().total,
         holders=[(port, holder) for port in ports if (holder := holder_of(port))],
         domain=wanted.domain,
-        addresses=sorted(addresses(wanted.domain)) if wanted.domain else (),
+        addresses=sorted(addresses(host, wanted.domain)) if wanted.domain else (),
         mine=[each.address for interface in psutil.net_if_addrs().values() for each in interface],
     )
 
@@ -46,10 +47,7 @@ def holder_of(port: int) -> str:
     return ""
 
 
-def addresses(name: str) -> Iterator[str]:
-    """Yield the addresses of a host name; none where it is not in the DNS."""
-    try:
-        found = socket.getaddrinfo(name, None, proto=socket.IPPROTO_TCP)
-    except OSError:
-        return
-    yield from {str(each[4][0]) for each in found}
+def addresses(host: Host, name: str) -> set[str]:
+    """Give the addresses of a host name; none where it is not in the DNS, or that does not answer soon."""
+    said = host.run(["timeout", str(DNS_TIMEOUT), "getent", "ahosts", name])
+    return {line.split()[0] for line in said.out.splitlines() if line.strip()} if said.code == 0 else set()
