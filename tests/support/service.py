@@ -65,6 +65,8 @@ class LiveService:
             "builder.image_prefix": f"{name}/i-",
             # What is measured or counted is what the test asked for; tests of standbys switch them on.
             "standby.enabled": False,
+            # Other tests' images are on this engine, too: they are not this service's to remove.
+            "disk.enabled": False,
             **(settings or {}),
         }
 

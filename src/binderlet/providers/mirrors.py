@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -68,6 +69,7 @@ class Mirrors:
 
         async def obtain_and_work() -> T:
             await self._obtain(mirror, url, sha, log)
+            await asyncio.to_thread(os.utime, mirror)  # when it was used last, for whoever makes room
             return await work(mirror)
 
         async with self._lock(mirror):
