@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from binderlet.app.bucket import BucketCare, care_for
+from binderlet.app.bucket import BucketCare, care_for, nothing
 from binderlet.config import Settings
+from binderlet.images.sweep import Contents, Place, Thing
+from binderlet.images.transfer_record import Entry, Record
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 
@@ -48,6 +50,38 @@ def test_sums_and_metrics(tmp_path: Path) -> None:
     assert 'binderlet_bucket_month_cost{currency="EUR",part="storage"} 1.0' in text
     assert "binderlet_bucket_requests_total 400.0" in text
     assert "binderlet_bucket_egress_bytes_total 1e+09" in text
+
+
+async def test_images_leave_a_bucket_that_holds_too_much(tmp_path: Path) -> None:
+    """What is worth least and is not here goes from the registry and its record; without a registry nothing does."""
+    deleted: list[str] = []
+
+    async def delete(name: str) -> None:
+        deleted.append(name)
+
+    async def here() -> list[str]:
+        return ["binderlet/i-here:1"]
+
+    wanted = Settings.model_validate({"registry": {"s3": S3}, "bucket": {"budget": 100}})
+    record = Record(tmp_path / "record.json")
+    contents, needed, tagged = Contents(), dict[Place, list[str]](), dict[str, str]()
+    for name in ("binderlet/i-here", "binderlet/i-away", "notes"):
+        contents.tags[name, "1"] = Thing(f"{name}/1", 71, 0.0)
+        contents.blobs[name] = Thing(name, 60, 0.0)
+        needed[name, name] = []
+        tagged[f"{name}/1"] = name
+        record.put(Entry(f"{name}:1", image_id="sha256:x"))
+    care = BucketCare(wanted, cast("Any", SimpleNamespace(registry=None, record=record)), tmp_path, None)
+    await care.retire(contents, needed, tagged)
+    registry = SimpleNamespace(delete=delete)
+    care = BucketCare(wanted, cast("Any", SimpleNamespace(registry=registry, record=record)), tmp_path, None)
+    care.here = here
+    await care.retire(contents, needed, tagged)
+    assert deleted == ["binderlet/i-away:1"]
+    assert not record.is_stored("binderlet/i-away:1")
+    assert record.is_stored("binderlet/i-here:1")
+    assert await nothing() == ()
+    assert care.pin_of("x") == ""
 
 
 def test_without_an_upstream(tmp_path: Path) -> None:

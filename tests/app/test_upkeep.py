@@ -79,6 +79,9 @@ async def test_sums_and_metrics(tmp_path: Path) -> None:
     assert 'binderlet_disk_bytes{kind="image"} 1.073741824e+09' in text
     assert 'binderlet_disk_freed_bytes_total{kind="log"} 7.0' in text
     assert "binderlet_disk_budget_bytes 1.073741824e+10" in text
+    assert upkeep.pin_of("b/i-x:1") == ""
+    await upkeep.housekeeper.pin("elsewhere:1")
+    assert upkeep.pin_of("elsewhere:1") == "it is pinned: elsewhere:1"
     assert await asyncio.to_thread(upkeep.free, tmp_path) <= 9 * GB
     await upkeep.housekeeper.close()
 

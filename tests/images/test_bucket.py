@@ -18,6 +18,7 @@ from binderlet.config.bucket import BucketSettings
 from binderlet.errors import BinderletError, NotFound, StorageRefused
 from binderlet.images import bucket as keeping
 from binderlet.images.bucket import RULE, BucketKeeper
+from binderlet.images.sweep import Contents
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 from support.registry_server import client_of, docker_registry
@@ -86,6 +87,22 @@ async def test_garbage_goes_and_the_rest_stays(world: World) -> None:
     for layer in kept.data["layers"]:
         assert len(await world.client.blob(NAME, layer["digest"])) == 5000
     assert await world.client.manifest(NAME, "gone") is None
+
+
+async def test_a_bucket_over_its_budget(world: World) -> None:
+    """Where the bucket holds more than it may, images are removed before garbage is looked for."""
+    await world.push("1", secrets.token_bytes(5000))
+    asked: list[int] = []
+
+    async def retire(contents: Contents, *_: object) -> None:
+        asked.append(contents.size)
+
+    world.keeper._retire = retire
+    await world.look()
+    assert asked == [], "there is no budget"
+    world.keeper._settings = SETTINGS.model_copy(update={"budget": 5000})
+    await world.look()
+    assert asked[0] > 5000
 
 
 async def test_a_push_between_the_phases(world: World) -> None:

@@ -76,6 +76,7 @@ def test_shared_layers_are_freed_by_the_last_one() -> None:
     assert shelf.frees([one]) == 10
     assert shelf.frees([one, two]) == 430
     assert shelf.used() == 430
+    assert one.size == 410
     steps = order([one, two], RULES, NOW)
     assert sum(step.frees for step in steps) == 430
 

@@ -143,6 +143,8 @@ async def test_the_build_cache_is_measured_when_asked() -> None:
     assert (await stock.look(thorough=False)).leftovers == ()
     assert len((await stock.look(thorough=True)).leftovers) == 1
     assert len((await stock.look(thorough=False)).leftovers) == 1
+    await stock.let_go()
+    assert "prune" in engine.calls.pop()
     off = stock_of(engine, build_cache=False)
     assert (await off.look(thorough=True)).leftovers == ()
     await off.let_go()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -14,7 +15,17 @@ from binderlet.app.tier import Tier
 from binderlet.clients.s3 import S3Bucket
 from binderlet.config import Settings
 from binderlet.images.bucket import BucketKeeper
+from binderlet.images.bucket_budget import bucket_items, over_budget, reason_to_keep
 from binderlet.images.costs import Costs, Usage, monthly
+from binderlet.images.retention import Rules
+from binderlet.images.sweep import Contents, Place
+
+log = structlog.get_logger(__name__)
+
+
+async def nothing() -> Collection[str]:
+    """Give no names."""
+    return ()
 
 
 class BucketCare(Collector):
@@ -34,11 +45,44 @@ class BucketCare(Collector):
         self._bucket = S3Bucket(s3, ca_bundle=ca_bundle)
         self._clock = clock
         self._started_at = clock()
-        self.keeper = BucketKeeper(self._bucket, s3.folder, settings.bucket, state / "registry" / "bucket.json")
+        self.keeper = BucketKeeper(
+            self._bucket, s3.folder, settings.bucket, state / "registry" / "bucket.json", retire=self.retire
+        )
+        self.here: Callable[[], Awaitable[Collection[str]]] = nothing
+        """Gives the names of the images on this machine."""
+        self.claimed: Callable[[], Mapping[str, str]] = dict
+        """Gives names of images that must stay, each with why."""
+        self.pin_of: Callable[[str], str] = lambda _name: ""
+        """Says which pin keeps an image of that name."""
+        self._ours = (settings.builder.image_prefix, "binderlet/env:")
+        self._rules = Rules(half_life=settings.disk.half_life, min_age=settings.disk.min_age)
 
     async def run(self) -> None:
         """Look after it until cancelled."""
         await self.keeper.run()
+
+    async def retire(
+        self, contents: Contents, needed: Mapping[Place, Sequence[str]], tagged: Mapping[str, str]
+    ) -> None:
+        """Remove images from the bucket until it holds its budget.
+
+        Raises:
+            BinderletError: the registry does not answer.
+        """
+        registry, record, now = self._tier.registry, self._tier.record, self._clock()
+        if registry is None:
+            return
+        here, claimed = await self.here(), self.claimed()
+
+        def keep(name: str) -> str:
+            return reason_to_keep(name, self._ours, here, claimed, self.pin_of(name))
+
+        items = bucket_items(contents, needed, tagged, record.get, keep, now=now)
+        for step in over_budget(items, contents.size, self._settings.budget, self._rules, now):
+            for item in step.items:
+                await registry.delete(item.name)
+                record.forget(item.name)
+                log.info("removed from the bucket", image=item.name, frees=step.frees, why=step.why)
 
     def usage(self) -> Usage:
         """Give what was counted, from memory."""

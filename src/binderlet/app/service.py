@@ -153,6 +153,9 @@ class Service:
         pusher = self._machinery.tier.pusher if self._machinery.tier else None
         return claimed | ({pusher.current: "it is being pushed"} if pusher and pusher.current else {})
 
+    async def _names_here(self) -> list[str]:
+        return [image.name for image in await self._machinery.images.all()]
+
     def _starting(self) -> int:
         return max(0, self.places.taken - len(self.sessions.settled()))
 
@@ -326,6 +329,7 @@ class Service:
         self.tasks.start(self.membership.run(), name="federation")
         self.tasks.start(self.upkeep.housekeeper.run(), name="housekeeper")
         if care := self.upkeep.bucket:
+            care.here, care.claimed, care.pin_of = self._names_here, self._claimed, self.upkeep.pin_of
             self.record.metrics.registry.register(care)
             self.tasks.start(care.run(), name="bucket")
         if schedule := self._backups:

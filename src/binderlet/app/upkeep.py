@@ -19,6 +19,7 @@ from binderlet.events.usage import ImageUse, image_uses
 from binderlet.images.files import StateFiles
 from binderlet.images.housekeeper import Housekeeper
 from binderlet.images.pins import Pins
+from binderlet.images.retention import Item, Kind
 from binderlet.images.survey import Needs, World
 from binderlet.launch.builds import Builds
 from binderlet.sessions.book import Sessions
@@ -74,6 +75,12 @@ class Upkeep:
     def free(self, _path: Path) -> int:
         """Give the bytes that builds may take, for those who refuse builds; blocks on the disk."""
         return self.housekeeper.free_now()
+
+    def pin_of(self, name: str) -> str:
+        """Say which pin keeps an image of that name, or of its repository or owner, as far as these are known."""
+        survey = self.housekeeper.survey
+        item = next((item for item in survey.items if item.name == name), None) if survey else None
+        return self.housekeeper.pins.reason(item or Item(name, Kind.IMAGE, name, ()))
 
     def body(self) -> dict[str, Any]:
         """Give the sums for the status page, from memory."""

@@ -23,6 +23,12 @@ class PriceSettings(Section):
 class BucketSettings(Section):
     """Looking after the bucket of registry.s3."""
 
+    budget: ByteSize = Field(
+        0,
+        ge=0,
+        description="Bytes of images that the bucket may hold; beyond, the least valuable ones that are not on this "
+        "machine go. 0: no limit.",
+    )
     sweep: bool = Field(default=True, description="Whether layers that no image has are removed.")
     every: Duration = Field(86400.0, gt=0, description="How often it is looked at.")
     grace: Duration = Field(

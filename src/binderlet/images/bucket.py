@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +66,10 @@ class Objects(Protocol):
         """Replace them."""
 
 
+Retire = Callable[[Contents, Mapping[Place, Sequence[str]], Mapping[str, str]], Awaitable[None]]
+"""Removes images from a bucket that holds too much, as it was found: its objects, manifests and tags."""
+
+
 @dataclass(slots=True)
 class Sums:
     """What was in the bucket at the last round."""
@@ -89,9 +93,11 @@ class BucketKeeper:
         settings: BucketSettings,
         file: Path,
         *,
+        retire: Retire | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sums = Sums()
+        self._retire = retire
         self._bucket = bucket
         self._folder = folder.strip("/")
         self._settings = settings
@@ -137,8 +143,12 @@ class BucketKeeper:
         """
         contents = await self._contents()
         now, grace = self._clock(), self._settings.grace
-        counted = roots(contents, await self._tagged(contents), grace, now)
+        tagged = await self._tagged(contents)
+        counted = roots(contents, tagged, grace, now)
         needed = await self._needed(contents, counted)
+        if self._retire is not None and contents.size > self._settings.budget > 0:
+            # Their layers are garbage from the next round on.
+            await self._retire(contents, needed, tagged)
         before = await asyncio.to_thread(self._load)
         found = sweep(contents, needed, before, grace=grace, settle=self._settings.settle, now=now)
         for place in found.relink:
