@@ -24,7 +24,7 @@ from support.tiny_base import CliStore, TinyBase, docker
 from support.values import COMMIT
 from support.workshop import NETWORK
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 LOOK = "import sys, iniconfig; print(sys.version.split()[0], sys.base_prefix.split('-linux')[0], iniconfig.__file__)"
 
 

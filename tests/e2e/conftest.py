@@ -58,7 +58,7 @@ def launch(service: LiveService, forge: Forge) -> Iterator[Callable[[Files], Vis
 
     def run(files: Files) -> Visit:
         _, url = forge.repository(files)
-        visits.append(Visit(service.ready(git_spec(url))))
+        visits.append(Visit(service.ready(git_spec(url), timeout=300)))
         return visits[-1]
 
     yield run

@@ -23,7 +23,7 @@ from support.service import Forge, LiveService, Serve, git_spec
 from support.visit import Visit
 from support.wheels import write_wheel
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(400)]
 
 Launch = Callable[[Files], Visit]
 PACKAGE = """
@@ -223,7 +223,7 @@ def test_environment_yml_with_conda_packages(with_conda: LiveService, forge: For
     """Conda's packages, a pinned Python and pip's packages are in one environment with Jupyter."""
     text = f"channels: [ours]\ndependencies:\n  - python={PYTHON}\n  - toy=1\n  - pip: [iniconfig==2.0.0]\n"
     _, url = forge.repository({"environment.yml": text, "requirements.txt": "none!\n"})
-    session = Visit(with_conda.ready(git_spec(url)))
+    session = Visit(with_conda.ready(git_spec(url), timeout=350))
     session.get("lab")
     assert (
         session.run_cell("import toy, iniconfig, sys; print(toy.VERSION, sys.prefix)")
