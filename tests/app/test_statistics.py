@@ -62,7 +62,6 @@ def test_what_is_switched_off(tmp_path: Path) -> None:
     nothing = settings(archive={"publish": False}, statistics={"pages": False})
     counting = Counting(tmp_path, nothing, is_well=lambda: True)
     assert (counting.shown, counting.served, counting.checks()) == (None, None, ())
-    counting.start(Tasks("test"))  # starts nothing
     hidden = Counting(tmp_path, settings(archive={"serve": False}), is_well=lambda: True)
     assert hidden.served is None
     assert targets_of(settings()) == []

@@ -57,9 +57,9 @@ class Counting:
         """Publish and count from now on."""
         if self._publishes:
             tasks.start(self.publisher.run(), name="publish archive")
-        if self._settings.statistics.pages:
-            tasks.start(self._count(), name="statistics")
-            tasks.start(self._beat(), name="heartbeat")
+        # Also where nobody may see the pages: reports are made of it.
+        tasks.start(self._count(), name="statistics")
+        tasks.start(self._beat(), name="heartbeat")
 
     def checks(self) -> tuple[Check, ...]:
         """Give what ``/health`` says of it, from memory."""

@@ -1,7 +1,7 @@
 """Counted launches in one SQLite file: a row for each day and member, with its counts as small compressed columns.
 
-A year of ten million launches takes some forty megabytes, and a row is read in a few microseconds, so the service can
-answer from it without a library or memory of its own for that. Files are taken in as a whole or not at all, each once:
+A year of ten million launches takes some megabytes, and a row is read in a few microseconds, so the service can answer
+from it without a library or memory of its own for that. Files are taken in as a whole or not at all, each once:
 taking one in again replaces what it gave before. Of a day and member that several sources have, the one with most
 launches counts: sources may lack launches, none has too many.
 """
