@@ -104,6 +104,15 @@ def test_a_member_that_goes_takes_nobody_along() -> None:
     assert [redirector.give(path, b"") for path in paths] == before
 
 
+def test_what_changes_slowly() -> None:
+    """Places that fill up count with the next look at the clock; a member that is full then gets nothing."""
+    redirector = made(federation({"a": 1, "b": 1}))
+    redirector.learn("b", well(quota=100, total=100))
+    assert set(redirector.active_hosts()) == {"a", "b"}
+    redirector.refresh()
+    assert set(redirector.active_hosts()) == {"a"}
+
+
 def test_by_chance() -> None:
     """With 'random' chance decides."""
     wanted = federation(load_balancer="random")
