@@ -11,7 +11,7 @@ import resource
 import time
 
 from benchmarks._figure import Figure, say
-from binderlet.federation.simulate import Result, Simulation, World, describe, made_up, places_for
+from binderlet.federation.simulate import Result, Simulation, World, describe, made_up, places_for, step_for
 from binderlet.federation.traffic import DAY, YEAR, Load
 
 DAYS = float(os.environ.get("DAYS", "1"))
@@ -22,7 +22,8 @@ def run(members: int, launches: float, days: float) -> tuple[Result, float]:
     """Simulate; gives the result and the seconds that preparing took."""
     began = time.perf_counter()
     federation, load = made_up(members), Load(launches)
-    world = World(places_for(federation, load, 1500, 1.3), days=days)
+    places = places_for(federation, load, 1500, 1.3)
+    world = World(places, days=days, step=step_for(load, places))
     simulation = Simulation(federation, load, world)
     prepared = time.perf_counter() - began
     result = simulation.run()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from binderlet.federation.config import Federation
-from binderlet.federation.simulate import Result, Simulation, World, describe, made_up, places_for
+from binderlet.federation.simulate import Result, Simulation, World, describe, made_up, places_for, step_for
 from binderlet.federation.traffic import Load
 from support.federation import federation
 
@@ -85,6 +85,12 @@ def test_what_is_made_up() -> None:
     told: list[float] = []
     Simulation(wanted, LOAD, World(places, days=2)).run(told.append)
     assert told == [0, 0.5]
+
+
+@pytest.mark.parametrize(("launches", "step"), [(1000, 60), (10_000_000, pytest.approx(25.92)), (1e9, 5)])
+def test_steps(launches: float, step: float) -> None:
+    """A step is short enough that one repository does not fill a member before anyone looks."""
+    assert step_for(Load(launches), [1000, 1000]) == step
 
 
 def test_lines() -> None:

@@ -198,7 +198,7 @@ def simulate(
     ] = 3600,
     crowds: Annotated[float, typer.Option("--crowds", min=0, help="Flash crowds a month.")] = 4,
     repositories: Annotated[int, typer.Option("--repositories", min=1, help="Different repositories.")] = 10_000,
-    step: Annotated[float, typer.Option("--step", min=1, help="Seconds of one step.")] = 60,
+    step: Annotated[float, typer.Option("--step", min=0, help="Seconds of one step. 0: by the load, 5 to 60.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same year.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -210,14 +210,14 @@ def simulate(
     import sys
 
     from binderlet.federation.config import read
-    from binderlet.federation.simulate import Simulation, World, describe, made_up, places_for
+    from binderlet.federation.simulate import Simulation, World, describe, made_up, places_for, step_for
     from binderlet.federation.traffic import Load
 
     federation = read(file) if file is not None else made_up(members, seed)
     load = Load(launches, repositories, crowds)
-    world = World(
-        places_for(federation, load, session, room), session, 200, failures, repair, step=step, days=days, seed=seed
-    )
+    places = places_for(federation, load, session, room)
+    step = step or step_for(load, places)
+    world = World(places, session, 200, failures, repair, step=step, days=days, seed=seed)
 
     def progress(part: float) -> None:
         """Draw it on a terminal."""

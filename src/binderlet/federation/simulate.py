@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 HORIZON = 1e18
 WAIT_BINS = 200
+SHORTEST, LONGEST = 5.0, 60.0
+"""Seconds of a step."""
+LOVED, PART = 0.1, 0.3
+"""The part of all launches that one repository may have, and of a member's places that it may take in a step."""
 WAIT_LARGEST = 24 * 3600.0
 
 
@@ -266,6 +270,15 @@ def places_for(federation: Federation, load: Load, session_seconds: float, room:
     busiest = load.launches_per_day / DAY * 1.9 * session_seconds
     total = sum(member.weight for member in federation.members.values())
     return [max(4, round(room * busiest * member.weight / total)) for member in federation.members.values()]
+
+
+def step_for(load: Load, places: Sequence[int]) -> float:
+    """Give seconds of a step in which one loved repository fills no more than a part of a usual member.
+
+    All launches of a repository in one step go to one member, where a redirector would look again every second.
+    """
+    loved = LOVED * load.launches_per_day / DAY
+    return max(SHORTEST, min(LONGEST, PART * sum(places) / len(places) / loved))
 
 
 def describe(result: Result) -> list[str]:
