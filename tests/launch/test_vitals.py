@@ -104,9 +104,9 @@ async def test_a_silent_part_does_not_stop_the_looking(
     assert checks["Disk"].ok
 
 
-async def test_what_other_parts_know_is_included(tmp_path: Path) -> None:
+async def test_what_other_parts_know_is_included(tmp_path: Path, router: InProcessRouter) -> None:
     """A part's own check is among the others after each look."""
-    looked = Vitals(FakeEngine(), InProcessRouter(), state=tmp_path, min_free_disk=0)
+    looked = Vitals(FakeEngine(), router, state=tmp_path, min_free_disk=0)
     looked.include(lambda: Check("Certificate", ok=False, message="It ends."))
     await looked.look()
     assert checks_of(looked)["Certificate"].message == "It ends."

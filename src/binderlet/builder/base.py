@@ -78,7 +78,7 @@ class BaseImage(Protocol):
 
     @property
     def name(self) -> str:
-        """``repository:tag``."""
+        """Its name, ``repository:tag``."""
 
     @property
     def id(self) -> str:
