@@ -12,7 +12,7 @@ from binderlet.model import RepoSpec
 from binderlet.sessions import demand as module
 from binderlet.sessions.demand import Demands
 from binderlet.sessions.order import SessionOrder
-from binderlet.sessions.standby import Demand
+from binderlet.sessions.standby import WORTH, Demand
 from support.values import COMMIT, IMAGE, SPEC
 
 HOST = "http://binder.test/"
@@ -57,6 +57,20 @@ def test_a_new_image_takes_over_the_popularity(demands: Demands) -> None:
         f"{IMAGE.id} http://other.test/": 1,
     }
     assert len(orders) == 2
+
+
+def test_what_is_launched_every_morning_waits_the_next(demands: Demands) -> None:
+    """From the third day on one standby is wanted shortly before the hour; a restart does not forget the habit."""
+    day, nine = 86400.0, 9 * 3600.0
+    for number in range(2):
+        demands.note(ORDER, number * day + nine)
+        assert demands.current(number * day + nine + 7200)[0] == [], "between the mornings nothing is wanted"
+    again = Demands(SETTINGS, key_of)
+    again.load(json.loads(json.dumps(demands.as_json())))
+    for one in (demands, again):
+        assert one.current(2 * day + nine - 3600) == ([], {})
+        assert one.current(2 * day + nine - SETTINGS.lead) == ([Demand(KEY, WORTH)], {KEY: PLAIN})
+        assert one.current(2 * day + nine + 3600) == ([], {})
 
 
 def test_an_image_that_was_made_again(demands: Demands) -> None:

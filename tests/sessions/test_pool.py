@@ -480,3 +480,18 @@ async def test_the_loop_goes_on_whatever_happens(barracks: Barracks, monkeypatch
     await eventually(lambda: len(barracks.pool.waiting()) > 0)
     seen = looks
     await eventually(lambda: looks > seen + 1)
+
+
+async def test_what_is_usual_wakes_the_loop(barracks: Barracks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop with nothing to do looks at the clock now and then: what comes every morning is there before it."""
+    monkeypatch.setattr(module, "LOOK_IDLE", 0.05)
+    day = 86400.0
+    for number in range(2):
+        barracks.now = number * day
+        barracks.demand(1)
+    barracks.now = 1.5 * day
+    barracks.tasks.start(barracks.pool.run(), name="standbys")
+    await asyncio.sleep(0.2)
+    assert not barracks.pool._standbys
+    barracks.now = 2 * day
+    await eventually(lambda: len(barracks.pool.waiting()) == 1)

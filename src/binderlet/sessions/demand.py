@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from binderlet.config.schema import StandbySettings
 from binderlet.model import Commit, RepoSpec
+from binderlet.sessions.habit import Habit, is_known, is_usual, noted
 from binderlet.sessions.order import SessionOrder
-from binderlet.sessions.standby import Demand, Reservation, decayed
+from binderlet.sessions.standby import WORTH, Demand, Reservation, decayed
 
 LARGEST = 1000
 """Demands that are remembered; the least popular ones are forgotten first."""
@@ -30,6 +31,7 @@ class _Popular:
     key: str
     score: float
     at: float
+    habit: Habit = field(default_factory=dict)
 
 
 class Demands:
@@ -53,7 +55,8 @@ class Demands:
         key = self._key_of(plain)
         if self._settings.enabled:
             before = self._popular.get(target)
-            self._popular[target] = _Popular(plain, key, self._score(before, now) + 1, now)
+            habit = noted(before.habit if before else {}, now)
+            self._popular[target] = _Popular(plain, key, self._score(before, now) + 1, now, habit)
         for found in list(self._reservations.values()):
             if found.spec == order.spec and found.is_open(now, self._settings):
                 self._reservations[found.id] = replace(found, launched=found.launched + 1)
@@ -89,20 +92,31 @@ class Demands:
         """Give what is wanted, and the order behind each key; forgets what nobody asked for in a long time."""
         self._reservations = {key: one for key, one in self._reservations.items() if now < one.ends}
         self._prepared = {key: one for key, one in self._prepared.items() if key in self._reservations}
-        scores = {target: self._score(popular, now) for target, popular in self._popular.items()}
-        kept = sorted((target for target in scores if scores[target] >= FORGET), key=lambda target: -scores[target])
-        self._popular = {target: self._popular[target] for target in kept[:LARGEST]}
         demands: dict[str, Demand] = {}
         orders: dict[str, SessionOrder] = {}
-        for target, popular in self._popular.items():
-            demands[popular.key] = Demand(popular.key, scores[target])
-            orders[popular.key] = popular.order
+        for popular, score in self._remembered(now):
+            if score >= FORGET:
+                demands[popular.key] = Demand(popular.key, score)
+                orders[popular.key] = popular.order
         for reservation_id, (order, key) in self._prepared.items():
             missing = self._reservations[reservation_id].missing(now, self._settings)
             before = demands.get(key, Demand(key))
             demands[key] = replace(before, reserved=before.reserved + missing)
             orders[key] = order
         return list(demands.values()), orders
+
+    def _remembered(self, now: float) -> list[tuple[_Popular, float]]:
+        """Give what is remembered with its score, the most popular first; forget the rest."""
+        scores = {}
+        for target, popular in self._popular.items():
+            if self._score(popular, now) < FORGET:
+                popular.score = 0.0  # what was forgotten does not come back where the clock is set back
+            usual = is_usual(popular.habit, now, self._settings.lead)
+            scores[target] = max(self._score(popular, now), WORTH if usual else 0.0)
+        kept = [target for target in scores if scores[target] or is_known(self._popular[target].habit, now)]
+        kept = sorted(kept, key=lambda target: -scores[target])[:LARGEST]
+        self._popular = {target: self._popular[target] for target in kept}
+        return [(self._popular[target], scores[target]) for target in kept]
 
     # Reservations.
 
@@ -155,7 +169,12 @@ class Demands:
         return {
             "host": self._last_host,
             "popular": [
-                {"order": asdict(popular.order), "score": popular.score, "at": popular.at}
+                {
+                    "order": asdict(popular.order),
+                    "score": popular.score,
+                    "at": popular.at,
+                    "habit": [[hour, *seen] for hour, seen in popular.habit.items()],
+                }
                 for popular in self._popular.values()
             ],
             "reservations": [asdict(reservation) for reservation in self._reservations.values()],
@@ -172,7 +191,8 @@ class Demands:
         self._last_host = str(kept["host"])
         for entry in kept["popular"] if self._settings.enabled else ():
             order = _order(entry["order"])
-            popular = _Popular(order, self._key_of(order), float(entry["score"]), float(entry["at"]))
+            habit = {int(hour): (float(count), float(at)) for hour, count, at in entry.get("habit", ())}
+            popular = _Popular(order, self._key_of(order), float(entry["score"]), float(entry["at"]), habit)
             self._popular[order.spec, order.host] = popular
         for entry in kept["reservations"]:
             made = Reservation(**{**entry, "spec": RepoSpec(**entry["spec"]), "problem": ""})

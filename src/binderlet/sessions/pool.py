@@ -7,6 +7,7 @@ standby is one until a launch has adopted it, which ``adoptions`` keeps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import Counter
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 2.0
 """Seconds between looks at what is wanted."""
+LOOK_IDLE = 60.0
+"""The same while nothing is."""
 ANSWER_WITHIN = 1.5
 """Seconds that a standby may take to answer before its adoption: a new session takes about as long to start."""
 ImageId = Callable[[str], Awaitable[str | None]]
@@ -267,10 +270,12 @@ class Pool:
                 await self._something_to_do()
 
     async def _something_to_do(self) -> None:
-        """Sleep on while nothing was launched and nothing is reserved."""
+        """Sleep on while nothing was launched, is usual at this hour or is reserved."""
         demands, _ = self._demands.current(self._clock())
         if not demands and not self.reservations.all:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_IDLE):
+                    await self._changed.wait()
 
     async def look(self) -> Plan:
         """Compare what is wanted with what is there: end what is to end, start at most one, and give the plan.
