@@ -482,16 +482,16 @@ async def test_the_loop_goes_on_whatever_happens(barracks: Barracks, monkeypatch
     await eventually(lambda: looks > seen + 1)
 
 
-async def test_what_is_usual_wakes_the_loop(barracks: Barracks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop with nothing to do looks at the clock now and then: what comes every morning is there before it."""
-    monkeypatch.setattr(module, "LOOK_IDLE", 0.05)
-    day = 86400.0
-    for number in range(2):
-        barracks.now = number * day
-        barracks.demand(1)
-    barracks.now = 1.5 * day
+async def test_with_nothing_to_do_it_looks_at_the_time(barracks: Barracks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then, without any launch: something may be usual at this hour."""
+    monkeypatch.setattr(module, "LOOK_IDLE", 0.01)
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(barracks.pool, "look", look)
     barracks.tasks.start(barracks.pool.run(), name="standbys")
-    await asyncio.sleep(0.2)
-    assert not barracks.pool._standbys
-    barracks.now = 2 * day
-    await eventually(lambda: len(barracks.pool.waiting()) == 1)
+    await eventually(lambda: looks > 3)

@@ -24,8 +24,6 @@ from binderlet.engine.docker_spec import last_lines
 from binderlet.errors import EngineUnavailable, ImageMissing, SessionDied
 from binderlet.model import Session, SessionSpec, SessionState
 
-STEPS = 5
-"""Rounds of the event loop until whoever was let in just before the end is known."""
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
@@ -44,7 +42,6 @@ class FakeEngine:
         self._down = False
         self._sessions: dict[str, Session] = {}
         self._servers: dict[str, asyncio.Server] = {}
-        self._visitors: set[asyncio.StreamWriter] = set()
         self._watches: set[asyncio.Queue[Session | None]] = set()
 
     @property
@@ -102,7 +99,6 @@ class FakeEngine:
         return f"{host}:{port}"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._visitors.add(writer)
         try:
             while (await reader.readline()).strip():
                 pass
@@ -116,7 +112,6 @@ class FakeEngine:
             return
         finally:
             writer.close()
-            self._visitors.discard(writer)
 
     def end(self, session_id: str, because: str = "it was killed", exit_code: int = 137) -> Session:
         """Let a running session end by itself; it stays in the list until it is stopped."""
@@ -179,12 +174,6 @@ class FakeEngine:
         return "Fake 1.0"
 
     async def close(self) -> None:
-        """End the HTTP servers, and the answers that are under way."""
+        """End the HTTP servers."""
         for session_id in list(self._servers):
             self._hang_up(session_id)
-        for _ in range(STEPS):
-            await asyncio.sleep(0)
-        for writer in list(self._visitors):
-            writer.close()
-            # Who left already is no error here.
-            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
