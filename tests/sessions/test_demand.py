@@ -81,6 +81,7 @@ def test_an_image_that_was_made_again(demands: Demands) -> None:
     other = demands.reserve(OTHER, HOST, 5, 0, 100)
     demands.prepared(made.id, ORDER)
     demands.prepared(other.id, replace(ORDER, spec=OTHER))
+    assert demands.reserved_images() == {IMAGE.name}
     demands.renew(KEY, "sha256:2")
     found, orders = demands.current(0)
     renewed, kept = key_of(replace(ORDER, image_id="sha256:2")), key_of(replace(ORDER, spec=OTHER))
