@@ -65,12 +65,15 @@ async def test_a_day_is_summed_up(tmp_path: Path) -> None:
 
 async def test_sessions_of_a_day(tmp_path: Path) -> None:
     """A session counts on each day on which it ran, and its length on the day it ended."""
-    path = await history(tmp_path)
-    session_day = day_of(SESSION_ENDED.session.created_at)
-    found = await asyncio.to_thread(sum_up, path, [], start_of(session_day) + 86399)
-    if session_day in found:
-        assert sum(found[session_day]["lengths"].values()) == 1
-        assert found[session_day]["session_seconds"] == pytest.approx(60)
+    kept = History(tmp_path / "history.sqlite")
+    kept.listen(LAUNCH_ENDED)
+    session = replace(SESSION_STARTED.session, created_at=START + 86400 - 60)
+    kept.listen(replace(SESSION_STARTED, session=session, at=START + 86400 - 59))
+    kept.listen(replace(SESSION_ENDED, session=session, at=START + 86400 + 540))
+    await kept.close()
+    found = await asyncio.to_thread(sum_up, tmp_path / "history.sqlite", [], START + 2 * 86400)
+    assert [found[day]["session_seconds"] for day in (DAY, DAY + 1)] == pytest.approx([60, 540])
+    assert [found[day]["lengths"] for day in (DAY, DAY + 1)] == [{}, {bucket(600): 1}]
 
 
 def test_no_history(tmp_path: Path) -> None:

@@ -84,8 +84,10 @@ def test_long_lists_are_cut() -> None:
     outages = tuple(Outage(float(number), 60.0 * number, ran=False) for number in range(50))
     notes = [Note(float(number), "work", 1, f"note {number}") for number in range(50)]
     told = replace(TOLD, uptime=Uptime(0.5, 0, outages), notes=notes, without=Without(1, None, 0))
+    told = replace(told, money=money_of(100.0, 0, 0.0, "EUR"))
     by_title = {section.title: section for section in sections(told)}
     assert len(by_title["Reliability"].items) == SHOWN
+    assert by_title["Cost"].sentences == ["EUR 100.00 for 181 days."]
     assert by_title["Effort"].items[-1] == "and 30 more"
     assert "1 more launches." in by_title["Without vm.test"].sentences[0]
 

@@ -79,6 +79,7 @@ async def test_each_day_has_its_file(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "events")
     midnight = NOW - NOW % 86400 + 86400
     archive.listen(LAUNCH_STARTED)
+    archive.listen(replace(LAUNCH_ENDED, status="failure"))
     archive.listen(replace(LAUNCH_ENDED, at=midnight - 0.000001))
     archive.listen(replace(LAUNCH_ENDED, at=midnight))
     await archive.close()

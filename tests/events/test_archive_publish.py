@@ -156,6 +156,8 @@ async def test_a_target_that_fails_is_told_and_tried_again(tmp_path: Path) -> No
     async with Tasks("test") as tasks:
         tasks.start(publisher.run(), name="publish")
         await eventually(is_true(lambda: not publisher.check().ok))
+        first = publisher.freshness
+        await eventually(is_true(lambda: publisher.freshness is not first))
         now = 1600.0
         assert publisher.check().message == "Not published for 10 minutes: No answer."
         assert publisher.check().ignore_failure
