@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
+from binderlet.builder import render
 from binderlet.builder.base import BuildRequest
 from binderlet.builder.base_image import BaseImage, BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
-from binderlet.builder.toolchain import Toolchain, choose_toolchain
+from binderlet.builder.namespaces import Namespaces
+from binderlet.builder.toolchain import BuildCommand, Toolchain, choose_toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.config.schema import BuilderSettings, EngineSettings
 from binderlet.events.buildlog import BuildLog
@@ -73,6 +75,22 @@ class Bench:
             yield made
         finally:
             await made.close()
+            await asyncio.to_thread(self._empty_cache, state)
+
+    def _empty_cache(self, state: Path) -> None:
+        """Give back the disk of a builder's package cache, which nobody will use again."""
+        namespaces = Namespaces(state / "cache-namespace")
+        namespaces.load()
+        folder = state / "empty"
+        mount = f"--mount=type=cache,id={render.shared_cache(self.base.python)},target={render.CACHE},uid=1000,gid=1000"
+        script = f"RUN {mount} rm -rf {render.CACHE}/* # {uuid4().hex}"
+        write(folder, {"Dockerfile": f"FROM {self.base.name}\n{script}\n"})
+        image = f"binderlet-bench/empty-{uuid4().hex[:12]}:1"
+        self.images.append(image)
+        command = self.tools.command_line(
+            BuildCommand(folder / "Dockerfile", folder, image, cache_namespace=namespaces.shared, network="none")
+        )
+        subprocess.run(command, check=False, capture_output=True, env=os.environ | self.tools.environment)
 
     async def build(self, builder: BuildKitBuilder, files: Mapping[str, str | bytes]) -> Built:
         """Build a repository of these files, such as ``fresh`` gives."""
