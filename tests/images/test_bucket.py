@@ -152,6 +152,22 @@ async def test_what_goes_or_comes_meanwhile(world: World) -> None:
     assert await world.bucket.get("images/young") == b"x"
 
 
+async def test_a_tag_that_goes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag that was listed and is gone when it is read is no error; its manifest is young, so its layers stay."""
+    layer = secrets.token_bytes(5000)
+    await world.push("1", layer)
+    read = world.bucket.get
+
+    async def get(key: str) -> bytes:
+        if "/tags/" in key:
+            raise NotFound("It is gone.")
+        return await read(key)
+
+    monkeypatch.setattr(world.bucket, "get", get)
+    await world.look()
+    assert await world.client.blob(NAME, await world.client.put_blob(NAME, layer)) == layer
+
+
 async def test_rule_for_unfinished_uploads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule is added beside others, once; a storage that refuses it is no error."""
     assert await world.keeper.ensure_rule()
