@@ -164,6 +164,7 @@ def test_a_loved_repository() -> None:
     redirector.refresh()
     next_best, reason = redirector.decide(path, b"")
     assert (next_best != home, reason) == (True, "spill")
+    assert redirector.decide(path, b"") == (next_best, "spill")
 
 
 def test_a_budget_is_kept() -> None:

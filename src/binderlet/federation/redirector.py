@@ -72,6 +72,9 @@ class Redirector:
         self._chance = chance
         self._images: dict[str, frozenset[bytes]] = {}
         self._homes: dict[bytes, int] = {}
+        self._spills: dict[bytes, int] = {}
+        """Who takes the repositories of members that are busy; at most as many as there are homes."""
+        self._busy: frozenset[int] = frozenset()
         self._recent: dict[str, float] = {}
         self._ticked = clock()
         self._build(federation)
@@ -129,7 +132,10 @@ class Redirector:
         self._ticked = now
         self._recent = {name: count * fading for name, count in self._recent.items()}
         counts = [self._recent.get(one.name, 0.0) for one in entries]
-        self._busy = pick.busy(counts, entries, self.federation.spread.bound)
+        busy = pick.busy(counts, entries, self.federation.spread.bound)
+        if busy != self._busy or not self._homes:
+            self._spills.clear()
+        self._busy = busy
         self._date = b"date: " + formatdate(now, usegmt=True).encode() + b"\r\n\r\n"
 
     def decide(self, path: bytes, cookie: bytes) -> tuple[str, str]:
@@ -144,13 +150,20 @@ class Redirector:
         if home is None:
             if len(self._homes) >= REMEMBERED:
                 self._homes.clear()
+                self._spills.clear()
             home = self._homes[key] = pick.choose(key, entries)
-        taken = pick.spill(key, entries, home, self._busy) if home in self._busy else home
+        taken = self._spill(key, home) if home in self._busy else home
         if self._images and self.federation.spread.images:
             index = self._prefer(key, taken)
             if index != taken:
                 return entries[index].name, "image"
         return entries[taken].name, "choice" if taken == home else "spill"
+
+    def _spill(self, key: bytes, home: int) -> int:
+        taken = self._spills.get(key)
+        if taken is None:
+            taken = self._spills[key] = pick.spill(key, self._entries, home, self._busy)
+        return taken
 
     def _prefer(self, key: bytes, home: int) -> int:
         name = pick.digest(key)
