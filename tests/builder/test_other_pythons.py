@@ -90,7 +90,8 @@ async def test_a_repository_with_another_python(bench: Bench, mirror: Served) ->
     assert (version, base_prefix) == (VERSION, f"/opt/python/cpython-{MINOR}")
     assert module.startswith("/srv/conda/envs/notebook/")
     assert jupyter.strip() == BuilderSettings().jupyterlab
-    assert len([path for path in mirror.requests if path.endswith(".tar.gz")]) == 1
+    # None where the engine still has the layer from an earlier run.
+    assert len([path for path in mirror.requests if path.endswith(".tar.gz")]) <= 1
     await log.flush()
     text = await asyncio.to_thread(log.path.read_text)
     assert f"Making the base image for Python {MINOR}" in text
