@@ -203,5 +203,6 @@ def test_a_member_with_containers(serve: Serve, forge: Forge, tmp_path: Path) ->
         assert event["phase"] == "ready", event
         session = Visit(event)
         assert b"JupyterLab" in session.get("lab")
-        member = redirector.members()["real"]
-        assert (member["state"], member["room"]["total"] >= 1) == ("up", True)
+        # It is known at the next probe.
+        wait_until(lambda: redirector.members()["real"]["room"]["total"] >= 1, PATIENCE, "the session is counted")
+        assert redirector.members()["real"]["state"] == "up"
