@@ -182,11 +182,13 @@ def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, tmp_path: Pat
     command += ["--wheel", str(wheel), "--ssh-option", f"IdentityFile={key}"]
     command += ["--ssh-option", "StrictHostKeyChecking=no", "--ssh-option", f"UserKnownHostsFile={tmp_path}/hosts"]
     said: list[str] = []
+    lost = False
     with subprocess.Popen([*command, *options(authority)], stdout=subprocess.PIPE, text=True) as deploying:
         assert deploying.stdout is not None
         for line in deploying.stdout:
             said.append(line.rstrip())
-            if line.startswith("program:"):
+            if line.startswith("program:") and not lost:
+                lost = True
                 vm.must("kill $(cat /run/sshd-test.pid); for each in $(pgrep -f '^sshd: '); do kill $each; done")
                 vm.must(f"sleep 4; {start}")
     assert deploying.returncode == 0, said
