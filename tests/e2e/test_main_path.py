@@ -253,8 +253,9 @@ def test_what_is_on_record(service: LiveService, forge: Forge) -> None:
 
 def archived(service: LiveService, spec: str) -> Any:  # noqa: ANN401 - JSON
     """Give the archived launch event of a spec, or None."""
-    lines = [line for path in (service.state / "archive").glob("*.jsonl") for line in path.read_text().splitlines()]
-    return next((event for event in map(json.loads, lines) if event["spec"] == spec), None)
+    files = (service.state / "archive").glob("launches-*.jsonl")
+    launches = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    return next((launch["event"] for launch in launches if launch["event"]["spec"] == spec), None)
 
 
 def ended_session(service: LiveService, session_id: str) -> Any:  # noqa: ANN401 - a row
