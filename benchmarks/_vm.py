@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.vm import ROOT, Machine, machine, make_wheel
+from support.vm import Machine, bootstrap, machine, make_wheel
 
 SITE = "127.0.53.91"
 OPTIONS = (
@@ -28,13 +28,9 @@ def bare_machine() -> Iterator[tuple[Machine, Path]]:
         yield vm, make_wheel(Path(folder))
 
 
-def bootstrap(vm: Machine, wheel: Path) -> str:
+def install_command(vm: Machine, wheel: Path) -> str:
     """Put the program on the machine; gives the one command that a person types then."""
-    file, lock = vm.put(wheel), vm.put(ROOT / "requirements.lock")
-    vm.must("python3 -m venv /root/boot")
-    vm.must(f"/root/boot/bin/pip install -q --require-hashes -r {lock}")
-    vm.must(f"/root/boot/bin/pip install -q --no-deps {file}")
-    return f"/root/boot/bin/binderlet install --wheel {file} {OPTIONS}"
+    return f"{bootstrap(vm, wheel)} {OPTIONS}"
 
 
 def launch(vm: Machine) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks._figure import Figure, measure, say
-from benchmarks._vm import bare_machine, bootstrap
+from benchmarks._vm import bare_machine, install_command
 
 
 def main() -> None:
@@ -11,7 +11,7 @@ def main() -> None:
     with bare_machine() as (vm, wheel):
         say("putting the program on the machine")
         commands = list[str]()
-        program = measure(lambda: commands.append(bootstrap(vm, wheel)))
+        program = measure(lambda: commands.append(install_command(vm, wheel)))
         say("binderlet install")
         install = measure(lambda: vm.must(commands[0], timeout=1800))
         first = measure(lambda: vm.must("binderlet check"))

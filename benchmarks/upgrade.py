@@ -9,7 +9,7 @@ import time
 import aiohttp
 
 from benchmarks._figure import Figure, say
-from benchmarks._vm import SITE, bare_machine, bootstrap, launch
+from benchmarks._vm import SITE, bare_machine, install_command, launch
 from support.vm import Machine, next_release
 
 SESSIONS = int(os.environ.get("SESSIONS", "3"))
@@ -53,7 +53,7 @@ def main() -> None:
     """Install, open sessions, upgrade."""
     with bare_machine() as (vm, wheel):
         say("installing")
-        vm.must(bootstrap(vm, wheel), timeout=1800)
+        vm.must(install_command(vm, wheel), timeout=1800)
         vm.must("binderlet check")
         addresses = [launch(vm) for _ in range(SESSIONS)]
         say("upgrading")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from binderlet.deploy import doctor, doctor_probes
-from binderlet.deploy.doctor import Finding
+from binderlet.finding import Finding
 from support.command import Command
 
 FINDINGS = [

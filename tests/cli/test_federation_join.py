@@ -11,7 +11,8 @@ import pytest
 from binderlet.api.tokens import BuildTokens
 from binderlet.cli.federation_join import gather, inside_of, print_findings, verifier
 from binderlet.config import Settings
-from binderlet.federation.join import Finding, Inside, Outside, Seen
+from binderlet.federation.join import Inside, Outside, Seen
+from binderlet.finding import Finding
 from support.members import FakeMember
 
 SECRET = "ab" * 32

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from binderlet.deploy.doctor import GIB, EngineFacts, Facts, Finding, PortFacts, Reach, evaluate, rounded
+from binderlet.deploy.doctor import GIB, EngineFacts, Facts, PortFacts, Reach, evaluate, rounded
+from binderlet.finding import Finding
 
 GOOD = Facts(
     needs_engine=True,

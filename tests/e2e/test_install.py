@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from support.acme_server import AcmeServer, acme_server
 from support.upstreams import free_port
 from support.visit import wait_for
-from support.vm import CA, ROOT, Machine, machine, make_wheel, next_release
+from support.vm import CA, Machine, bootstrap, machine, make_wheel, next_release
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(1200)]
 
@@ -68,20 +68,10 @@ def options(authority: AcmeServer) -> list[str]:
     return OPTIONS + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
-def bootstrap(vm: Machine, wheel: Path, authority: AcmeServer) -> str:
-    """Put the program on the machine as a person would, in a virtual environment; gives the command."""
-    file = vm.put(wheel)
-    lock = vm.put(ROOT / "requirements.lock")
-    vm.must("python3 -m venv /root/boot")
-    vm.must(f"/root/boot/bin/pip install -q --require-hashes -r {lock}")
-    vm.must(f"/root/boot/bin/pip install -q --no-deps {file}")
-    return f"/root/boot/bin/binderlet install --wheel {file} {shlex.join(options(authority))}"
-
-
 def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer) -> None:
     """Plan, interrupted install, install, launch, loss of power, upgrade, an upgrade that fails, and uninstall."""
     before = vm.files()
-    install = bootstrap(vm, wheel, authority)
+    install = f"{bootstrap(vm, wheel)} {shlex.join(options(authority))}"
     plan = vm.must(f"{install} --dry-run")
     assert "will do: start binderlet.service" in plan
     assert vm.files() == before, "a plan changes nothing"

@@ -121,6 +121,15 @@ def _environment() -> list[str]:
     return [part for name, value in given.items() for part in ("--env", f"{name}={value}")]
 
 
+def bootstrap(vm: Machine, wheel: Path) -> str:
+    """Put the program on the machine as a person would, in a virtual environment; gives the install command."""
+    file, lock = vm.put(wheel), vm.put(ROOT / "requirements.lock")
+    vm.must("python3 -m venv /root/boot")
+    vm.must(f"/root/boot/bin/pip install -q --require-hashes -r {lock}")
+    vm.must(f"/root/boot/bin/pip install -q --no-deps {file}")
+    return f"/root/boot/bin/binderlet install --wheel {file}"
+
+
 def make_wheel(folder: Path) -> Path:
     """Build this checkout's release."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]

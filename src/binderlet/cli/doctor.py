@@ -10,7 +10,7 @@ import typer
 from binderlet.cli.options import AsJson, ConfigFile, SetKeys, read_settings
 
 if TYPE_CHECKING:
-    from binderlet.deploy.doctor import Finding
+    from binderlet.finding import Finding
 
 MARKS = {"ok": " ok ", "warn": "WARN", "fail": "FAIL"}
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from binderlet.federation.config import public
-from binderlet.federation.join import Finding, Inside, Seen, default_name, entry
+from binderlet.federation.join import Inside, Seen, default_name, entry
 from binderlet.federation.join_probes import Verify, look_at_federation, look_outside
+from binderlet.finding import Finding
 
 if TYPE_CHECKING:
     from binderlet.config.schema import Settings

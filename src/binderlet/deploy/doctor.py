@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import dataclass
 
 from binderlet.config.units import format_bytes
-
-Level = Literal["ok", "warn", "fail"]
+from binderlet.finding import Finding, Level
 
 GIB = 1024**3
 HAPROXY_OLDEST = (2, 4)
@@ -22,21 +20,6 @@ FILE_DESCRIPTORS = 16384
 MEMORY_OF_SERVICE = GIB
 """What the service and the system should have beside the sessions."""
 GOOD_DRIVERS = ("overlay2", "overlay", "overlayfs", "btrfs", "zfs", "fuse-overlayfs")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked."""
-
-    check: str
-    level: Level
-    seen: str
-    mend: str = ""
-    """A command or a setting; empty where nothing needs mending."""
-
-    def as_dict(self) -> dict[str, str]:
-        """Give it for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,31 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from binderlet.federation.report import Report
+from binderlet.finding import Finding
 
-Level = Literal["ok", "warn", "fail"]
 SOON = 14.0
 """Days before a certificate ends from which on it is worth a word."""
 SLOW = 2.0
 """Seconds; redirectors give up after five."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked."""
-
-    check: str
-    level: Level
-    seen: str
-    mend: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """Give it for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from binderlet.deploy.doctor import Finding, Level
+from binderlet.finding import Finding, Level
 
 GIB = 1024**3
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
