@@ -6,6 +6,7 @@ what buildx would not know, and lets the older command line do them, which speak
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,8 @@ async def newer(shim: Path, workshop: Workshop) -> AsyncIterator[Workshop]:
 
 async def test_a_repository(newer: Workshop, shim: Path) -> None:
     """Environment and content get secrets, a cache apart and a place in the store; compiling makes no image."""
-    (newer.checkout / "requirements.txt").write_text("iniconfig==2.0.0\n")
+    # A remark behind a requirement is part of the key: this environment is not there from another test.
+    (newer.checkout / "requirements.txt").write_text(f"iniconfig==2.0.0 # {secrets.token_hex(6)}\n")
     (newer.checkout / "postBuild").write_text("#!/bin/bash\npython -c 'import iniconfig' && touch built\n")
     image = await newer.build()
     await newer.builder.bytecode.wait()
