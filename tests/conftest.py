@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from support.s3_server import S3Server, s3_server
+
+POOLS = ("asyncio_", "ThreadPoolExecutor-", "hibernate_", "housekeeper_")
+GRACE = 10.0
+"""Seconds that a thread which has been told to end may take."""
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +22,18 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         # A traceback that is printed reads the lines of the source: rare, and never in a request that goes well.
         guard.functions["os.stat"].can_block_in("structlog/_base.py", {"_proxy_to_logger"})
         yield guard
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """A thread that a test leaves behind fails it: the interpreter waits for such threads and would never end."""
+    before = set(threading.enumerate())
+    yield
+    for thread in threading.enumerate():
+        # Those of pools are ended by their pools; those that are daemons by the interpreter.
+        if thread not in before and not thread.daemon and not thread.name.startswith(POOLS):
+            thread.join(GRACE)
+            assert not thread.is_alive(), f"{thread.name} goes on after the test"
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,8 @@ async def test_sums_and_metrics(tmp_path: Path) -> None:
         return ()
 
     wanted = Settings.model_validate({"disk": {"budget": 10 * GB}})
-    upkeep = Upkeep(wanted, tmp_path, Shelf(cast("EngineStock", store), bases), parts_of(tmp_path))
+    parts = parts_of(tmp_path)
+    upkeep = Upkeep(wanted, tmp_path, Shelf(cast("EngineStock", store), bases), parts)
     registry = CollectorRegistry()
     upkeep.measured_by(registry)
     assert upkeep.body()["used"] is None
@@ -80,6 +81,7 @@ async def test_sums_and_metrics(tmp_path: Path) -> None:
     assert 'binderlet_disk_freed_bytes_total{kind="log"} 7.0' in text
     assert "binderlet_disk_budget_bytes 1.073741824e+10" in text
     assert upkeep.pin_of("b/i-x:1") == ""
+    await parts.history.close()
     await upkeep.housekeeper.pin("elsewhere:1")
     assert upkeep.pin_of("elsewhere:1") == "it is pinned: elsewhere:1"
     assert await asyncio.to_thread(upkeep.free, tmp_path) <= 9 * GB
