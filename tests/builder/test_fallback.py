@@ -73,7 +73,7 @@ def test_tool_goes_through_the_environment(tools: Toolchain) -> None:
             "[ 4/19] RUN wget micromamba\ntar: This does not look like a tar archive\nexit code: 2",
             RegistryUnreachable,
             "anaconda.org cannot be reached from here, and repo2docker needs it for R",
-            "network.https_proxy",
+            "network.conda_mirror",
         ),
         ("tar: This does not look like a tar archive", BuildFailed, "exit code 1", "log"),
         (

@@ -129,9 +129,11 @@ async def test_an_old_python_behind_a_mirror(workshop: Workshop, recorder: Path)
     (workshop.checkout / "runtime.txt").write_text("python-3.7")
     (workshop.checkout / "requirements.txt").write_text("numpy\n")
     (recorder / "ca.pem").write_text("certificates")
-    workshop = recorded(workshop, recorder)
+    workshop = recorded(workshop, recorder, BuilderSettings(conda_channels=["ours", "conda-forge"]))
     index = "https://me:geheim@index.test/simple"
-    workshop.builder._network = replace(NOWHERE, index_url=index, ca_bundle=recorder / "ca.pem")
+    workshop.builder._network = replace(
+        NOWHERE, index_url=index, ca_bundle=recorder / "ca.pem", conda_mirror="https://conda.test/c"
+    )
     await workshop.build()
     dockerfile = (recorder / "context" / "Dockerfile").read_text()
     steps = [line for line in dockerfile.splitlines() if line.startswith("RUN ")]
@@ -139,6 +141,11 @@ async def test_an_old_python_behind_a_mirror(workshop: Workshop, recorder: Path)
     assert all("id=binderlet-pip,target=/run/binderlet/pip.conf" in step for step in steps)
     assert "ARG PIP_CONFIG_FILE=" in dockerfile
     assert "environment-2epy-2d3-2e7" in dockerfile
+    assert 'ARG MAMBA_CHANNEL_ALIAS="https://conda.test/c"' in dockerfile
+    conda = [path.read_text() for path in (recorder / "context" / "build_script_files").iterdir()]
+    assert sum("https://conda.test/c/conda-forge/" in text for text in conda) == 2  # micromamba, packages
+    assert any("channels:\n  - ours\n  - conda-forge\n" in text for text in conda)
+    assert not any("anaconda.org" in text for text in conda)
     calls = (recorder / "calls").read_text()
     assert "id=binderlet-pip,src=" in calls
     assert f"id=binderlet-ca,src={recorder}/ca.pem" in calls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from binderlet.builder.foreign import declared_arguments, pip_configuration, with_network
+from binderlet.builder.foreign import conda_variables, declared_arguments, pip_configuration, with_conda, with_network
 from binderlet.config.network import NetworkEnvironment
 
 DOCKERFILE = "FROM base:1 AS a\nARG X\nRUN one \\\n  && RUN two\nUSER x\nRUN three\nFROM a\n"
@@ -47,3 +47,29 @@ def test_nothing_special() -> None:
     """Where the network needs nothing the Dockerfile stays as it is."""
     assert with_network(DOCKERFILE, {}, {}) == DOCKERFILE
     assert "mount" not in with_network(DOCKERFILE, {}, {"PIP_RETRIES": "1"})
+
+
+SCRIPT = """URL="https://anaconda.org/conda-forge/micromamba/${MAMBA_VERSION}/download/${CONDA_PLATFORM}/micromamba-1.tar.bz2"
+cat <<EOT >> ${CONDA_DIR}/.condarc
+channels:
+  - conda-forge
+auto_update_conda: false
+"""
+PACKAGES = "@EXPLICIT\nhttps://conda.anaconda.org/conda-forge/noarch/tzdata-1.conda#42\n"
+
+
+def test_with_conda() -> None:
+    """The program and the packages come from the mirror, and the operator's channels count before conda's own."""
+    mirror = "https://mirror.test/conda"
+    script = with_conda(SCRIPT, mirror, ["ours", "https://u:p@x.test/c"])
+    assert f'URL="{mirror}/conda-forge/${{CONDA_PLATFORM}}/micromamba-1.tar.bz2"' in script
+    assert "channels:\n  - ours\n  - conda-forge\nauto_update_conda" in script
+    assert with_conda(PACKAGES, mirror, []) == f"@EXPLICIT\n{mirror}/conda-forge/noarch/tzdata-1.conda#42\n"
+    assert conda_variables(NetworkEnvironment(conda_mirror=mirror))["MAMBA_CHANNEL_ALIAS"] == mirror
+
+
+def test_a_mirror_with_a_password() -> None:
+    """It is not used: these files become part of the image."""
+    for mirror in ("", "https://u:p@mirror.test", "https://mirror.test/t/abc"):
+        assert with_conda(SCRIPT + PACKAGES, mirror, ["conda-forge"]) == SCRIPT + PACKAGES
+        assert conda_variables(NetworkEnvironment(conda_mirror=mirror)) == {}

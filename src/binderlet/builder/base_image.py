@@ -26,6 +26,7 @@ from binderlet.builder.base_recipe import NETWORK_SECRET, Recipe
 from binderlet.builder.job import Job, JobSpec, Outcome
 from binderlet.builder.render import exports
 from binderlet.builder.toolchain import BuildCommand, Toolchain
+from binderlet.builder.turns import Turns
 from binderlet.clients.docker import DockerClient, engine_errors
 from binderlet.config.network import NetworkEnvironment, read_text
 from binderlet.config.schema import BuilderSettings
@@ -103,7 +104,7 @@ class BaseImages:
         self._toolchain = toolchain
         self._folder = folder
         self._repository = repository
-        self._making = asyncio.Lock()
+        self._making = Turns("Waiting for the base image, which is being made:")
         self._ids: dict[str, str] = {}
         self._refused: dict[str, tuple[float, RegistryUnreachable]] = {}
 
@@ -136,9 +137,7 @@ class BaseImages:
         name = f"{self._repository}:{made.base_key}"
         if found := await self._find(name):
             return found
-        if self._making.locked():
-            log.write("Waiting for the base image, which is being made.")
-        async with self._making:
+        async with self._making.take(log):
             found = await self._find(name)
             if found is None and self._bring and await self._bring(name, VERSION_LABEL, made.base_key, log.write):
                 found = await self._find(name)
@@ -169,7 +168,7 @@ class BaseImages:
             return await self._chosen(self._settings.base_image)
         made = await asyncio.to_thread(self._recipe, python)
         here = {base.python for base in await self.kept() if base.is_current}
-        async with self._making:
+        async with self._making.take(log):
             first = await self._make(made, f"{self._repository}:{made.base_key}", log, anew=not python)
             for other in () if python else [each for each in self.others if each in here]:
                 recipe = await asyncio.to_thread(self._recipe, other)

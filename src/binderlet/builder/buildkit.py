@@ -143,9 +143,9 @@ class BuildKitBuilder:
             await asyncio.to_thread(self._namespaces.load)
             await asyncio.to_thread(limit_builds, limits_of(self._settings))
             self._limits = await asyncio.to_thread(step_limits, self._settings)
-            # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
-            self._base = await self._bases.ensure(log)
-            return self._base
+        # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
+        self._base = await self._bases.ensure(log)
+        return self._base
 
     async def _tell_plan(self, work: _Work) -> None:
         if await self._jobs.is_known(job_key(work.request.image)):
@@ -321,6 +321,7 @@ class BuildKitBuilder:
             labels=self._labels(commit) | {"binderlet.image": "repo2docker"},
             arguments=self._proxies(job_key(image)),
             base_image=self._settings.fallback_base,
+            channels=self._settings.conda_channels,
             network=self._network,
             cache_namespace=self._namespaces.of_owner(commit.owner),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ KIND, PROGRAM, SOCKET = "BINDERLET_TOOL_KIND", "BINDERLET_TOOL_PROGRAM", "BINDER
 NAMESPACE = "BINDERLET_CACHE_NAMESPACE"
 SECRETS, VARIABLES = "BINDERLET_SECRETS", "BINDERLET_VARIABLES"
 """JSON: paths by name, and what is no secret."""
+CONDA = "BINDERLET_CONDA"
+"""JSON: the mirror's address, and the channels."""
 
 ITS_OWN_ERROR = re.compile(r"(?m)^Error during build: (.+)$")
 DOCKER_HUB = re.compile(r"registry-1\.docker\.io|auth\.docker\.io|docker\.io/library/")
@@ -59,6 +61,8 @@ class FallbackJob:
     """Build arguments, such as proxies."""
     base_image: str = ""
     """What it builds on; empty for its own choice."""
+    channels: Sequence[str] = ()
+    """Conda's, where a file names none."""
     cache_namespace: str = ""
     network: NetworkEnvironment = field(default_factory=NetworkEnvironment)
     """What its steps need to reach package indexes."""
@@ -102,7 +106,8 @@ class FallbackJob:
             SOCKET: tools.socket,
             NAMESPACE: self.cache_namespace,
             SECRETS: json.dumps({name: str(path) for name, path in self.secrets.items()}),
-            VARIABLES: json.dumps(dict(self.network.passed_on)),
+            VARIABLES: json.dumps({**self.network.passed_on, **foreign.conda_variables(self.network)}),
+            CONDA: json.dumps([self.network.conda_mirror, *self.channels]),
         }
 
 
@@ -123,16 +128,18 @@ def diagnose_fallback(tail: str, plan: Plan, code: int) -> BinderletError:
         )
     error = diagnose(tail, plan, code)
     if isinstance(error, RegistryUnreachable):
-        return RegistryUnreachable(error.message, hint=_hint(tail))
+        return RegistryUnreachable(error.message, hint=_hint(tail, error.message))
     if type(error) is BuildFailed and NO_DOWNLOAD.search(tail) and (host := _silent_host(tail)):
         message = f"{host} cannot be reached from here, and repo2docker needs it for {plan.language}."
-        return RegistryUnreachable(message, hint=_hint(tail))
+        return RegistryUnreachable(message, hint=_hint(tail, host))
     if type(error) is BuildFailed and (found := ITS_OWN_ERROR.findall(tail)) and not COMMAND_FAILED.match(found[-1]):
         return BadRepository(f"repo2docker cannot build this repository: {found[-1].strip().rstrip('.')}.")
     return error
 
 
-def _hint(tail: str) -> str:
+def _hint(tail: str, host: str) -> str:
+    if "anaconda.org" in host:
+        return "Set network.conda_mirror to one that can be reached, or network.https_proxy and network.ca_bundle."
     if DOCKER_HUB.search(tail):
         return "Set builder.fallback_base to an image that this machine has or can pull, or let the engine reach it."
     return "Is this machine connected? Behind a proxy set network.http_proxy and network.https_proxy."

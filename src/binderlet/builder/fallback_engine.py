@@ -18,7 +18,7 @@ from typing import IO, Any
 from repo2docker.docker import DockerEngine  # type: ignore[import-untyped] # it has no annotations
 
 from binderlet.builder import fallback
-from binderlet.builder.foreign import with_network
+from binderlet.builder.foreign import with_conda, with_network
 from binderlet.builder.toolchain import BuildCommand
 
 
@@ -62,6 +62,7 @@ class BinderletEngine(DockerEngine):  # type: ignore[misc] # its base has no ann
                     file.read_text("utf-8"), secrets, json.loads(os.environ.get(fallback.VARIABLES, "{}"))
                 )
                 file.write_text(text, encoding="utf-8")
+                _use_conda_mirror(root / "build_script_files")
             command = BuildCommand(
                 dockerfile=root / (dockerfile or "Dockerfile"),
                 context=root,
@@ -73,6 +74,14 @@ class BinderletEngine(DockerEngine):  # type: ignore[misc] # its base has no ann
                 has_ignore_file=fileobj is not None,
             )
             yield from _run(fallback.toolchain(os.environ).command_line(command))
+
+
+def _use_conda_mirror(folder: Path) -> None:
+    """Lead repo2docker's own scripts and lists to the operator's mirror and channels."""
+    mirror, *channels = json.loads(os.environ.get(fallback.CONDA, '[""]'))
+    for path in folder.glob("*"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(with_conda(text, mirror, channels), encoding="utf-8")
 
 
 def _run(command: Sequence[str]) -> Iterator[str]:

@@ -1,13 +1,20 @@
-"""Ways to the network for Dockerfiles that are not ours (pure): nothing secret in them, or in their images' history."""
+"""Ways to the network for Dockerfiles that are not ours (pure): nothing secret in them, or in their images."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from binderlet.builder.conda import channels as conda
 from binderlet.config.network import CA_VARIABLES, NetworkEnvironment
 from binderlet.config.redact import redact_urls
 
+MICROMAMBA = re.compile(
+    r"https://anaconda\.org/(?P<channel>[\w-]+)/(?P<name>[\w-]+)/\$\{MAMBA_VERSION\}/download/(?=\$\{CONDA_PLATFORM\}/)"
+)
+"""The site's own address of a package; on a channel, and so on a mirror, it lies below the channel's name."""
+BASE_CHANNELS = "channels:\n  - conda-forge\n"
+"""In the script that installs repo2docker's base environment: where conda looks from then on."""
 ARGUMENT = re.compile(r"(?im)^[ \t]*ARG[ \t]+(.+)$")
 FROM = re.compile(r"(?im)^(FROM[ \t].*)$")
 RUN = re.compile(r"(?m)^RUN[ \t]+")
@@ -51,6 +58,30 @@ def with_network(dockerfile: str, secrets: Mapping[str, object], variables: Mapp
         lines = "".join(f"\nARG {name}={_quoted(value)}" for name, value in sorted(arguments.items()))
         dockerfile = FROM.sub(lambda found: found[1] + lines, dockerfile)
     return RUN.sub(lambda _: " ".join(["RUN", *mounts, ""]), dockerfile) if mounts else dockerfile
+
+
+def conda_variables(network: NetworkEnvironment) -> dict[str, str]:
+    """Give the variables by which conda and mamba put channels' names behind the mirror, unless it has a password."""
+    if not network.conda_mirror or not is_open(network.conda_mirror):
+        return {}
+    return dict.fromkeys(("CONDA_CHANNEL_ALIAS", "MAMBA_CHANNEL_ALIAS"), network.conda_mirror)
+
+
+def with_conda(text: str, mirror: str, channels: Sequence[str]) -> str:
+    """Give one of repo2docker's own files, script or list of packages, with the operator's mirror and channels.
+
+    Conda itself comes from ``conda-forge``, so that stays the last of the channels. What has a password is left out:
+    the files become part of the image, and their text of the log.
+    """
+    if mirror and is_open(mirror):
+        text = MICROMAMBA.sub(rf"{mirror}/\g<channel>/", text).replace(f"{conda.ALIAS}/", f"{mirror}/")
+    named = dict.fromkeys([*filter(is_open, channels), "conda-forge"])
+    return text.replace(BASE_CHANNELS, "channels:\n" + "".join(f"  - {name}\n" for name in named))
+
+
+def is_open(url: str) -> bool:
+    """Whether an address of conda has neither password nor token."""
+    return conda.public(url) == url
 
 
 def _quoted(value: str) -> str:
