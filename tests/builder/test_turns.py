@@ -35,7 +35,7 @@ async def test_two_wait_and_read_along(tmp_path: Path) -> None:
 
     async with turns.take(maker):
         maker.write("first")
-        waiting = [asyncio.ensure_future(wait(log)) for log in others]
+        waiting = [asyncio.gather(wait(log)) for log in others]
         while "first" not in await text_of(others[1]):
             await asyncio.sleep(0.01)
         maker.write("last")
@@ -94,9 +94,9 @@ async def test_given_up_before_it_began(tmp_path: Path) -> None:
         async with turns.take(log):
             log.write("done")
 
-    first = asyncio.ensure_future(work(maker))
+    first = asyncio.gather(work(maker))
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(work(other))
+    second = asyncio.gather(work(other))
     await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -111,7 +111,7 @@ async def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     maker, other = BuildLog(tmp_path / "file" / "log"), log_of(tmp_path, "other")
     async with turns.take(maker):
-        waiting = asyncio.ensure_future(_once(turns, other))
+        waiting = asyncio.gather(_once(turns, other))
         await asyncio.sleep(0.02)
     await waiting
     assert "Waiting." in await text_of(other)
