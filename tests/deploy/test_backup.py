@@ -16,12 +16,11 @@ import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from binderlet.clients.age import Key, seal
-from binderlet.deploy import backup
+from binderlet.database import copy_database
 from binderlet.deploy.backup import (
     HISTORY,
     Manifest,
     backup_name,
-    copy_database,
     install,
     make_backup,
     opened_backup,
@@ -208,7 +207,7 @@ def broken_history(tmp_path: Path, key: Key, content: bytes) -> Path:
     return pack(tmp_path, key, manifest(files=body), (HISTORY, content))
 
 
-def test_a_damaged_history(tmp_path: Path, key: Key, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_history(tmp_path: Path, key: Key, state: Path) -> None:
     """SQLite itself looks at the history before it is restored."""
     refused(broken_history(tmp_path, key, b"no database" * 100), key, tmp_path, "cannot be read")
     copy_database(state / HISTORY, tmp_path / "copy")
@@ -218,10 +217,7 @@ def test_a_damaged_history(tmp_path: Path, key: Key, state: Path, monkeypatch: p
 
 
 def test_what_cannot_be_copied_or_written(tmp_path: Path, state: Path, key: Key) -> None:
-    """A history that is none, a folder that cannot be made: said as such, and no half backup is left."""
-    (tmp_path / "nothing.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(StoreUnavailable, match="cannot be copied"):
-        copy_database(tmp_path / "nothing.sqlite", tmp_path / "copy")
+    """A folder that cannot be made: said as such, and no half backup is left."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match="cannot be written"):
         make_backup(state, "", tmp_path / "file" / "backups", key, service="me", at=AT)
@@ -233,16 +229,3 @@ def test_what_cannot_be_copied_or_written(tmp_path: Path, state: Path, key: Key)
         pytest.raises(StoreUnavailable, match="cannot be restored"),
     ):
         install(found, files, tmp_path / "file" / "state", None)
-
-
-def test_a_database_that_is_written_to_meanwhile(
-    tmp_path: Path, state: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A copy is of one moment, and does not stop whoever writes."""
-    monkeypatch.setattr(backup, "PAGES", 1)
-    database.execute("INSERT INTO launches VALUES ('not committed')")
-    copy_database(state / HISTORY, tmp_path / "copy")
-    database.commit()
-    with contextlib.closing(sqlite3.connect(tmp_path / "copy")) as copy:
-        assert copy.execute("SELECT COUNT(*) FROM launches").fetchone() == (1000,)
-        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from binderlet.clients.kubernetes import KubernetesClient
 from binderlet.config import Settings
-from binderlet.deploy.cluster_check import Looked, check_cluster
+from binderlet.deploy.cluster_check import check_cluster, look_at_cluster
+from binderlet.finding import Finding
 from support.kube_api import KubeApi, access_to, kube_api
 
 
@@ -19,22 +23,22 @@ async def api() -> AsyncIterator[KubeApi]:
         yield served
 
 
-async def looked(api: KubeApi) -> dict[str, Looked]:
+async def looked(api: KubeApi) -> dict[str, Finding]:
     """Look at it."""
     client = KubernetesClient(access_to(api))
     found = [one async for one in check_cluster(client, Settings())]
     await client.close()
-    return {one.what: one for one in found}
+    return {one.check: one for one in found}
 
 
 async def test_all_is_well(api: KubeApi) -> None:
     """A cluster that can run sessions passes, and nothing was made in it."""
     found = await looked(api)
-    assert {what: one.ok for what, one in found.items()} == dict.fromkeys(
-        ("version", "rights", "nodes", "admission"), True
+    assert {what: one.level for what, one in found.items()} == dict.fromkeys(
+        ("cluster", "rights", "nodes", "admission"), "ok"
     )
-    assert "1.31.4+k3s1" in found["version"].message
-    assert found["nodes"].message == "1 of 2 ready, for 220 pods"
+    assert "1.31.4+k3s1" in found["cluster"].seen
+    assert found["nodes"].seen == "1 of 2 ready, for 220 pods"
     assert api.pods == {}
 
 
@@ -42,44 +46,62 @@ async def test_right_that_is_missing(api: KubeApi) -> None:
     """Each right that is missing is named."""
     api.denied = {("watch", "pods", ""), ("get", "pods", "log")}
     found = (await looked(api))["rights"]
-    assert (found.ok, found.message) == (False, "may not watch pods, get pods/log in namespace binder")
-    assert "role" in found.hint
+    assert (found.level, found.seen) == ("fail", "may not watch pods, get pods/log in namespace binder")
+    assert "role" in found.mend
 
 
 async def test_account_that_sees_no_nodes(api: KubeApi) -> None:
     """An account with the rights of the chart does not see nodes; that is as it should be."""
     api.hidden_nodes = True
     found = (await looked(api))["nodes"]
-    assert found.ok
-    assert "as it should" in found.message
+    assert found.level == "ok"
+    assert "as it should" in found.seen
 
 
 async def test_no_node_is_ready(api: KubeApi) -> None:
     """A cluster without a node that is ready fails."""
     api.ready_nodes = 0
     found = (await looked(api))["nodes"]
-    assert not found.ok
-    assert "describe nodes" in found.hint
+    assert found.level == "fail"
+    assert "describe nodes" in found.mend
 
 
 async def test_session_that_would_be_refused(api: KubeApi) -> None:
     """A quota, or a policy, that lets no session in is told in the cluster's words."""
     api.quota = 0
     found = (await looked(api))["admission"]
-    assert not found.ok
-    assert "exceeded quota" in found.message
+    assert found.level == "fail"
+    assert "exceeded quota" in found.seen
 
 
 async def test_cluster_that_does_not_answer(api: KubeApi) -> None:
     """Where nothing answers, the rest is not asked."""
     await api.down()
     found = await looked(api)
-    assert {what: one.ok for what, one in found.items()} == {"version": False}
+    assert {what: one.level for what, one in found.items()} == {"cluster": "fail"}
 
 
 async def test_server_that_fails(api: KubeApi) -> None:
     """A look that fails does not keep the others from being made."""
     api.broken_nodes = True
     found = await looked(api)
-    assert not found["nodes"].ok
-    assert found["admission"].ok
+    assert found["nodes"].level == "fail"
+    assert found["admission"].level == "ok"
+
+
+async def test_by_the_settings(api: KubeApi, tmp_path: Path) -> None:
+    """The cluster is found as the service finds it; where none is known, that is what is found."""
+    kubeconfig = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "binder"}}],
+        "clusters": [{"name": "c", "cluster": {"server": access_to(api).server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    await asyncio.to_thread((tmp_path / "config").write_text, yaml.safe_dump(kubeconfig))
+    chosen = Settings.model_validate({"kubernetes": {"kubeconfig": str(tmp_path / "config")}})
+    found = await asyncio.to_thread(look_at_cluster, chosen)
+    assert [one.check for one in found] == ["cluster", "rights", "nodes", "admission"]
+    none = Settings.model_validate({"kubernetes": {"kubeconfig": str(tmp_path / "none")}})
+    (missing,) = await asyncio.to_thread(look_at_cluster, none)
+    assert (missing.check, missing.level) == ("cluster", "fail")
+    assert "none" in missing.seen

@@ -37,6 +37,7 @@ from binderlet.deploy.doctor_probes import (
     reaches,
     run,
 )
+from binderlet.finding import Finding
 
 DOCKER = {"/version": {"Version": "20.10.24", "Components": [{"Name": "Engine"}]}, "/info": {"Driver": "overlay2"}}
 PODMAN = {"/version": {"Version": "4.3.1", "Components": [{"Name": "Podman Engine"}]}, "/info": {}}
@@ -119,6 +120,21 @@ def test_gather(tmp_path: Path) -> None:
     assert found.reaches is None
     assert not found.needs_engine
     assert evaluate(found)
+
+
+def test_gather_with_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sessions run in a cluster it is looked at, first of all; this machine's places say nothing then."""
+    monkeypatch.setattr(
+        doctor_probes, "look_at_node", lambda _settings, _memory: [Finding("node", "ok", "as it should")]
+    )
+    (tmp_path / "kubeconfig").write_text("no cluster")
+    chosen = {"kubeconfig": str(tmp_path / "kubeconfig")}
+    found = gather(settings(engine={"kind": "kubernetes"}, kubernetes=chosen, limits={"sessions": 7}), environ={})
+    assert found.places == ""
+    node, cluster = evaluate(found)[:2]
+    assert node.check == "node"
+    assert (cluster.check, cluster.level) == ("cluster", "fail")
+    assert "kubeconfig" in cluster.seen
 
 
 def test_places(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ async def test_check_is_content(settings: KubernetesSettings) -> None:
     all_settings = Settings(kubernetes=settings)
     found = [one async for one in check_cluster(client, all_settings)]
     await client.close()
-    assert [one for one in found if not one.ok] == []
+    assert [one for one in found if one.level != "ok"] == []
 
 
 def test_upgrade_and_rollback(chart: Chart) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from binderlet.config import Settings
 from binderlet.deploy import k3s
-from binderlet.deploy.k3s import File, Join
+from binderlet.deploy.k3s import File, Join, Wish
 from binderlet.errors import ConfigError, LaunchFailed, ProviderUnavailable
 
 GIB = 2**30
@@ -70,19 +70,43 @@ def test_kubelet() -> None:
     }
 
 
+LOCAL = {"mirrors": {"localhost:5000": {"endpoint": ["http://localhost:5000"]}}}
+AUTH = {"auth": {"username": "me", "password": "pass"}}
+TIER = {"url": "https://registry.example.org/binder/", "username": "me", "password": "pass"}
+
+
 @pytest.mark.parametrize(
-    ("prefix", "delivery", "mirrors"),
+    ("prefix", "delivery", "tier", "expected"),
     [
-        ("localhost:5000/i-", "push", {"mirrors": {"localhost:5000": {"endpoint": ["http://localhost:5000"]}}}),
-        ("registry.example.org/i-", "push", {}),
-        ("localhost:5000/i-", "import", {}),
-        ("binderlet/i-", "import", {}),
+        ("localhost:5000/i-", "push", {}, LOCAL),
+        ("registry.example.org/i-", "push", {}, {}),
+        ("registry.example.org/i-", "push", TIER, {"configs": {"registry.example.org": AUTH}}),
+        ("other.example.org/i-", "push", TIER, {}),
+        (
+            "registry.example.org:5000/i-",
+            "push",
+            TIER | {"url": "http://registry.example.org:5000/"},
+            {
+                "mirrors": {"registry.example.org:5000": {"endpoint": ["http://registry.example.org:5000"]}},
+                "configs": {"registry.example.org:5000": AUTH},
+            },
+        ),
+        ("localhost:5000/i-", "import", {}, {}),
+        ("binderlet/i-", "push", {}, {}),
     ],
 )
-def test_registry(prefix: str, delivery: str, mirrors: dict[str, Any]) -> None:
-    """Only a registry of this machine itself needs to be named: it has no HTTPS."""
-    chosen = settings(builder={"image_prefix": prefix}, kubernetes={"delivery": delivery})
-    assert k3s.registries(chosen) == mirrors
+def test_registry(prefix: str, delivery: str, tier: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Nodes learn what they cannot guess of the registry: that it has no HTTPS, or wants a password."""
+    chosen = settings(builder={"image_prefix": prefix}, kubernetes={"delivery": delivery}, registry=tier)
+    assert k3s.registries(chosen) == expected
+
+
+def test_registry_with_an_authority_of_its_own() -> None:
+    """Nodes trust what builds trust, where HTTPS is spoken at all."""
+    trust = {"ca_bundle": "/etc/ssl/own.pem"}
+    chosen = settings(builder={"image_prefix": "registry.example.org/i-"}, network=trust)
+    assert k3s.registries(chosen) == {"configs": {"registry.example.org": {"tls": {"ca_file": "/etc/ssl/own.pem"}}}}
+    assert k3s.registries(settings(builder={"image_prefix": "localhost:5000/i-"}, network=trust)) == LOCAL
 
 
 def test_files_of_a_server() -> None:
@@ -149,14 +173,53 @@ def installer(tmp_path: Path) -> Path:
 
 def test_installer_is_told(installer: Path) -> None:
     """K3s's installer learns role and release, and not to download where everything is here."""
-    k3s.run_installer(installer, "agent", version="v1.33.4+k3s1", download=False)
+    wish = Wish("v1.33.4+k3s1", "stable", download=False, restart=True)
+    k3s.run_installer(installer, "agent", wish, environment={"PATH": "/usr/bin:/bin"})
     assert sorted((installer.parent / "told").read_text().split()) == [
         "INSTALL_K3S_EXEC=agent",
+        "INSTALL_K3S_FORCE_RESTART=true",
         "INSTALL_K3S_SKIP_DOWNLOAD=true",
         "INSTALL_K3S_VERSION=v1.33.4+k3s1",
     ]
-    k3s.run_installer(installer, "server", environment={"PATH": "/usr/bin:/bin"})
-    assert (installer.parent / "told").read_text() == "INSTALL_K3S_EXEC=server\n"
+    k3s.run_installer(installer, "server", Wish(channel="v1.33"), environment={"PATH": "/usr/bin:/bin"})
+    assert sorted((installer.parent / "told").read_text().split()) == [
+        "INSTALL_K3S_CHANNEL=v1.33",
+        "INSTALL_K3S_EXEC=server",
+    ]
+    k3s.run_installer(installer, "server")
+    assert "INSTALL_K3S_EXEC=server\n" in (installer.parent / "told").read_text()
+
+
+def test_a_program_that_fails() -> None:
+    """A program that fails, or is not there, is an error with its name."""
+    k3s.run("true")
+    with pytest.raises(LaunchFailed, match="'false' failed") as caught:
+        k3s.run("false")
+    assert "root" in caught.value.hint
+    with pytest.raises(LaunchFailed, match="no-such-program"):
+        k3s.run("no-such-program")
+
+
+def test_a_node_is_looked_at(tmp_path: Path) -> None:
+    """Files that are not as the settings have them are named, with what mends them; without K3s nothing is."""
+    assert k3s.look_at_node(settings(), 16 * GIB, tmp_path) == []
+    k3s.apply(k3s.files(settings(), 16 * GIB), tmp_path)
+    (found,) = k3s.look_at_node(settings(), 16 * GIB, tmp_path)
+    assert (found.level, found.mend) == ("ok", "")
+    (found,) = k3s.look_at_node(settings(), 64 * GIB, tmp_path)
+    assert found.level == "warn"
+    assert found.seen.endswith(": /etc/rancher/k3s/kubelet.yaml")
+    assert found.mend == "binderlet k3s install, once more"
+
+
+def test_a_node_that_joined_is_looked_at(tmp_path: Path) -> None:
+    """Its server and token are its own."""
+    k3s.apply(k3s.files(settings(), 16 * GIB, JOIN), tmp_path)
+    (found,) = k3s.look_at_node(settings(), 16 * GIB, tmp_path)
+    assert found.level == "ok"
+    (tmp_path / "etc/sysctl.d/90-binderlet-k3s.conf").unlink()
+    (found,) = k3s.look_at_node(settings(), 16 * GIB, tmp_path)
+    assert found.mend == "binderlet k3s join https://10.0.0.1:6443, once more"
 
 
 def test_installer_fails(installer: Path) -> None:
@@ -202,4 +265,4 @@ def test_no_internet(tmp_path: Path) -> None:
     """Without internet the error says how to do without."""
     with pytest.raises(ProviderUnavailable) as caught:
         k3s.fetch_installer(tmp_path / "got", "http://127.0.0.1:9/")
-    assert "--installer" in caught.value.hint
+    assert "--from" in caught.value.hint

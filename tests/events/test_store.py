@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from binderlet.database import Migration
 from binderlet.errors import StoreUnavailable
 from binderlet.events import store as store_module
 from binderlet.events.kinds import SessionStarted
 from binderlet.events.records import BuildRecord, LaunchRecord, SessionRecord
-from binderlet.events.store import MIGRATIONS, History, statement
+from binderlet.events.store import SCHEMA, History, statement
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 from support.facts import (
@@ -239,6 +240,15 @@ async def test_a_folder_that_cannot_be_made_is_an_unavailable_store(tmp_path: Pa
         await history.builds()
 
 
+async def test_rows_by_sql(history: History) -> None:
+    """Other questions are asked in SQL; one that the database cannot answer is a clear error."""
+    history.listen(LAUNCH_ENDED)
+    await history.flush()
+    assert [row["id"] for row in await history.select("SELECT id FROM launches")] == ["launch-1"]
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        await history.select("SELECT id FROM nowhere")
+
+
 async def test_pruning_an_unusable_database_is_logged(tmp_path: Path) -> None:
     """The background task goes on when the daily pruning cannot be done."""
     await asyncio.to_thread((tmp_path / "history.sqlite").mkdir)
@@ -254,7 +264,7 @@ async def test_a_database_of_a_newer_version_is_left_alone(history: History) -> 
     """An older binderlet neither changes nor moves what a newer one wrote."""
     await history.launches()
     await history.close()
-    await asyncio.to_thread(sql, history.path, "PRAGMA user_version = 999;")
+    await asyncio.to_thread(sql, history.path, "PRAGMA user_version = 1002;")
     with pytest.raises(StoreUnavailable, match="newer binderlet") as caught:
         await History(history.path).launches()
     assert "Update binderlet" in caught.value.hint
@@ -264,8 +274,8 @@ async def test_a_database_of_an_older_version_is_migrated(history: History, monk
     """Each missing step is applied once, and the rows stay."""
     history.listen(LAUNCH_ENDED)
     await history.close()
-    step = "ALTER TABLE builds ADD COLUMN note TEXT NOT NULL DEFAULT ''"
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*MIGRATIONS, step))
+    step = Migration(("ALTER TABLE builds ADD COLUMN note TEXT NOT NULL DEFAULT ''",))
+    monkeypatch.setattr(store_module, "SCHEMA", replace(SCHEMA, migrations=(*SCHEMA.migrations, step)))
     for _ in range(2):
         again = History(history.path)
         assert [launch.id for launch in await again.launches()] == ["launch-1"]
@@ -275,7 +285,7 @@ async def test_a_database_of_an_older_version_is_migrated(history: History, monk
 
 async def test_an_error_in_migrating_closes_the_file(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that fails leaves the database as it was, and no open file behind."""
-    monkeypatch.setattr(store_module, "MIGRATIONS", ("CREATE TABLE broken (",))
+    monkeypatch.setattr(store_module, "SCHEMA", replace(SCHEMA, migrations=(Migration(("CREATE TABLE broken (",)),)))
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         await history.launches()
     monkeypatch.undo()

@@ -39,12 +39,22 @@ def test_pins_outlive_the_process(tmp_path: Path) -> None:
     assert not again.unpin("github.com/fixed/one")
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "7"])
+@pytest.mark.parametrize("text", ["", "nonsense", "7", '{"version": 2, "pins": ["a"]}', "[7]"])
 def test_a_broken_file_is_no_pins(tmp_path: Path, text: str) -> None:
-    """A file that cannot be read, or none, does not hinder the start."""
+    """A file that makes no sense, or none, does not hinder the start, and is not written over."""
     file = tmp_path / "pins.json"
     pins = Pins(file)
     pins.load()
     file.write_text(text)
+    pins.load()
+    assert pins.all == []
+    pins.pin("a")
+    assert (tmp_path / "pins.unreadable").read_text() == text
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is logged, and left as it is."""
+    (tmp_path / "pins.json").mkdir()
+    pins = Pins(tmp_path / "pins.json")
     pins.load()
     assert pins.all == []

@@ -170,6 +170,10 @@ def test_everything_comes_back_from_a_file(demands: Demands) -> None:
     again.load(kept)
     assert again.current(10)[1] == {KEY: PLAIN}
     assert again.reservations == [replace(made, launched=1)]
+    newer = {**kept, "reservations": [{**each, "added": "by a newer program"} for each in kept["reservations"]]}
+    beside = Demands(SETTINGS, key_of)
+    beside.load(newer)
+    assert beside.reservations == again.reservations
     off = Demands(SETTINGS.model_copy(update={"enabled": False}), key_of)
     off.load(kept)
     off.note(ORDER, 10)

@@ -116,8 +116,15 @@ async def test_a_broken_file_or_disk_stops_nothing(office: Office) -> None:
     (office.folder / "standby" / "demand.json").write_text("{")
     with capture_logs() as logs:
         await office.reservations.load()
+    assert "make no sense" in logs[0]["event"]
+    kept = office.folder / "standby" / "demand.unreadable"
+    assert kept.read_text() == "{"
+    kept.unlink()
+    (office.folder / "standby" / "demand.json").mkdir()
+    with capture_logs() as logs:
+        await office.reservations.load()
     assert "cannot be read" in logs[0]["event"]
-    (office.folder / "standby" / "demand.json").unlink()
+    (office.folder / "standby" / "demand.json").rmdir()
     (office.folder / "standby").rmdir()
     (office.folder / "standby").write_text("a file")
     with capture_logs() as logs:

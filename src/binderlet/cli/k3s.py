@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -13,15 +14,31 @@ if TYPE_CHECKING:
     from binderlet.config.schema import Settings
     from binderlet.deploy.k3s import File, Join, Role
 
+SECRET = re.compile(r"^( *(?:token|password):).*")
+
 app = typer.Typer(name="k3s", help="Set up K3s for sessions, and check a cluster.", no_args_is_help=True)
 
-Installer = Annotated[
+From = Annotated[
     Path | None,
     typer.Option(
-        help="K3s's installer, if it is here already: nothing is downloaded then, neither by it.", exists=True
+        "--from",
+        metavar="FOLDER",
+        file_okay=False,
+        exists=True,
+        help="Take all from here and nothing from the internet; 'binderlet k3s files' says what the folder has.",
     ),
 ]
-Version = Annotated[str, typer.Option(help="Release of K3s, such as v1.33.4+k3s1. Empty: the stable one.")]
+Version = Annotated[str, typer.Option(help="Release of K3s, such as v1.33.4+k3s1. Empty: the newest of the channel.")]
+Channel = Annotated[
+    str,
+    typer.Option(
+        help="What is installed and followed: stable, latest, or a line such as v1.33. Empty: the stable release, and "
+        "then the mends of its line."
+    ),
+]
+Upgrades = Annotated[
+    bool, typer.Option("--upgrades/--no-upgrades", help="Follow K3s's releases by a timer, once a week.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and do nothing.")]
 Root = Annotated[Path, typer.Option(hidden=True, help="Folder instead of /.")]
 
@@ -29,8 +46,10 @@ Root = Annotated[Path, typer.Option(hidden=True, help="Folder instead of /.")]
 @app.command("install")
 def install(
     *,
-    installer: Installer = None,
+    folder: From = None,
     version: Version = "",
+    channel: Channel = "",
+    upgrades: Upgrades = True,
     dry_run: DryRun = False,
     root: Root = Path("/"),
     config: ConfigFile = None,
@@ -42,7 +61,7 @@ def install(
     """
     from binderlet.deploy.k3s import our_settings
 
-    source = Source(installer, version)
+    source = Source(folder, version, channel, upgrades)
     _set_up(read_settings(config, keys).settings, None, source, root, dry_run=dry_run)
     typer.echo(f"Settings for binderlet.toml:\n\n{our_settings()}")
     if not dry_run:
@@ -57,8 +76,10 @@ def join(
         Path,
         typer.Option(help="File with the server's token: its /var/lib/rancher/k3s/server/node-token.", exists=True),
     ],
-    installer: Installer = None,
+    folder: From = None,
     version: Version = "",
+    channel: Channel = "",
+    upgrades: Upgrades = True,
     dry_run: DryRun = False,
     root: Root = Path("/"),
     config: ConfigFile = None,
@@ -68,7 +89,20 @@ def join(
     from binderlet.deploy.k3s import Join
 
     joined = Join(server, token_file.read_text(encoding="utf-8").strip())
-    _set_up(read_settings(config, keys).settings, joined, Source(installer, version), root, dry_run=dry_run)
+    source = Source(folder, version, channel, upgrades)
+    _set_up(read_settings(config, keys).settings, joined, source, root, dry_run=dry_run)
+
+
+@app.command("upgrade")
+def upgrade(*, folder: From = None, channel: Channel = "", root: Root = Path("/")) -> None:
+    """Bring this node's K3s to the newest release of its line; sessions go on. The timer does this once a week.
+
+    Where the new one does not start, the one from before runs again.
+    """
+    from binderlet.deploy.k3s_upgrade import installed_role
+    from binderlet.deploy.k3s_upgrade import upgrade as bring_up
+
+    bring_up(installed_role(root), typer.echo, channel=channel, folder=folder, root=root)
 
 
 @app.command("files")
@@ -76,72 +110,57 @@ def files() -> None:
     """List what a machine without internet needs before K3s is set up on it."""
     from binderlet.deploy.k3s import AIR_GAP
 
-    for path, what in AIR_GAP:
-        typer.echo(f"{path}: {what}")
+    typer.echo("A folder with these files, for --from:")
+    for name, (target, what) in AIR_GAP.items():
+        typer.echo(f"  {name}: {what}{f'; it goes to {target}' if target else ''}")
 
 
 @app.command("check")
-def check(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
+def check(*, root: Root = Path("/"), config: ConfigFile = None, keys: SetKeys = None) -> None:
     """Look whether sessions can run in the cluster of these settings; changes nothing. Works with any Kubernetes."""
-    import asyncio
+    from binderlet.cli.doctor import print_finding
+    from binderlet.clients.memory import read_hardware
+    from binderlet.deploy.cluster_check import look_at_cluster
+    from binderlet.deploy.k3s import look_at_node
 
-    if not asyncio.run(_check(read_settings(config, keys).settings)):
+    settings = read_settings(config, keys).settings
+    found = [*look_at_node(settings, read_hardware().memory, root), *look_at_cluster(settings)]
+    for finding in found:
+        print_finding(finding)
+    if any(finding.level == "fail" for finding in found):
         raise typer.Exit(1)
 
 
-async def _check(settings: Settings) -> bool:
-    import asyncio
-
-    from binderlet.clients.kubernetes import KubernetesClient
-    from binderlet.clients.kubernetes_access import find_access
-    from binderlet.deploy.cluster_check import check_cluster
-
-    client = KubernetesClient(await asyncio.to_thread(find_access, settings.kubernetes))
-    all_well = True
-    try:
-        async for found in check_cluster(client, settings):
-            all_well = all_well and found.ok
-            typer.echo(f"{'ok  ' if found.ok else 'FAIL'} {found.what}: {found.message}")
-            if found.hint:
-                typer.echo(f"     {found.hint}")
-    finally:
-        await client.close()
-    return all_well
-
-
 class Source(NamedTuple):
-    """Where K3s comes from."""
+    """Where K3s comes from, and whether it follows what comes there."""
 
-    installer: Path | None
+    folder: Path | None
     version: str
+    channel: str
+    upgrades: bool
 
 
 def _set_up(settings: Settings, joined: Join | None, source: Source, root: Path, *, dry_run: bool) -> None:
-    import tempfile
-
     from binderlet.clients.memory import read_hardware
-    from binderlet.deploy import k3s
+    from binderlet.deploy import k3s, k3s_upgrade
 
     role: Role = "server" if joined is None else "agent"
-    wanted = k3s.changed(k3s.files(settings, read_hardware().memory, joined), root)
-    for file in wanted:
+    wanted = k3s.files(settings, read_hardware().memory, joined)
+    if source.upgrades:
+        wanted += k3s_upgrade.units(role, channel=source.channel, folder=source.folder)
+    changed = k3s.changed(wanted, root)
+    for file in changed:
         typer.echo(f"{'would write' if dry_run else 'writing'} {file.path}")
         if dry_run:
             typer.echo(_shown(file))
     if dry_run:
         return
-    k3s.apply(wanted, root)
-    if source.installer is not None:
-        k3s.run_installer(source.installer, role, version=source.version, download=False)
-        return
-    with tempfile.TemporaryDirectory(prefix="binderlet-k3s-") as folder:
-        target = Path(folder) / "install.sh"
-        k3s.fetch_installer(target)
-        k3s.run_installer(target, role, version=source.version)
+    k3s_upgrade.set_up(role, changed, version=source.version, channel=source.channel, folder=source.folder, root=root)
+    k3s_upgrade.follow(source.upgrades, root)
 
 
 def _shown(file: File) -> str:
-    """Give a file's text for a terminal: without a token, and long ones cut."""
-    lines = ["token: ..." if line.startswith("token:") else line for line in file.text.splitlines()]
+    """Give a file's text for a terminal: without secrets, and long ones cut."""
+    lines = [SECRET.sub(r"\1 ...", line) for line in file.text.splitlines()]
     more = [f"... {len(lines) - 20} more lines"] if len(lines) > 20 else []  # noqa: PLR2004 - what one can take in
     return "\n".join(f"    {line}" for line in [*lines[:20], *more])

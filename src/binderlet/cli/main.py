@@ -29,6 +29,7 @@ from binderlet.cli import (
     k3s,
     launch,
     lock,
+    migrate,
     note,
     plan,
     reserve,
@@ -68,6 +69,7 @@ app.command("stop-service")(stop_service.stop_service)
 app.command("doctor", short_help="Check this machine, and say how to mend what is wrong.")(doctor.doctor)
 app.command("backup", short_help="Make an encrypted copy of history, settings and secrets.")(backup.backup)
 app.command("restore", short_help="Put a backup into an empty state folder.")(restore.restore)
+app.command("migrate", short_help="Make the databases fit this program.")(migrate.migrate)
 app.add_typer(base_images.app, name="base")
 app.add_typer(config.app, name="config")
 app.add_typer(federation.app, name="federation", short_help="Several Binders under one name.")

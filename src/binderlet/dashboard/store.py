@@ -13,34 +13,49 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from binderlet.dashboard.tallies import DayCount, Tallies, pack_counts, pack_minutes, unpack_counts, unpack_minutes
+from binderlet.database import Migration, Schema, connect, migrate
 from binderlet.errors import StoreUnavailable
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS files (
-    source TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, events INTEGER NOT NULL, skipped INTEGER NOT NULL,
-    PRIMARY KEY (source, name)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tallies (
-    day INTEGER NOT NULL, member TEXT NOT NULL, source TEXT NOT NULL, file TEXT NOT NULL,
-    launches INTEGER NOT NULL, failures INTEGER NOT NULL, minutes BLOB NOT NULL, repositories BLOB NOT NULL,
-    PRIMARY KEY (day, member, source, file)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS tallies_file ON tallies (source, file);
-CREATE TABLE IF NOT EXISTS own (day INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS beats (slot INTEGER PRIMARY KEY, ok INTEGER NOT NULL);
-PRAGMA user_version = 1;
-"""
+SCHEMA = Schema(
+    title="statistics",
+    otherwise="move the file away, as it holds counts alone, and import the archives again",
+    migrations=(
+        Migration(
+            (
+                "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+                """
+                CREATE TABLE files (
+                    source TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, events INTEGER NOT NULL,
+                    skipped INTEGER NOT NULL, PRIMARY KEY (source, name)
+                ) WITHOUT ROWID
+                """,
+                """
+                CREATE TABLE tallies (
+                    day INTEGER NOT NULL, member TEXT NOT NULL, source TEXT NOT NULL, file TEXT NOT NULL,
+                    launches INTEGER NOT NULL, failures INTEGER NOT NULL, minutes BLOB NOT NULL,
+                    repositories BLOB NOT NULL, PRIMARY KEY (day, member, source, file)
+                ) WITHOUT ROWID
+                """,
+                "CREATE INDEX tallies_file ON tallies (source, file)",
+                "CREATE TABLE own (day INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+                "CREATE TABLE beats (slot INTEGER PRIMARY KEY, ok INTEGER NOT NULL)",
+            )
+        ),
+    ),
+)
 BEAT = 300.0
 """Seconds: whether the service runs is noted this often."""
-BUSY = 30.0
-"""Seconds to wait for another process that writes."""
 
+PUT_TALLY = """
+INSERT INTO tallies (day, member, source, file, launches, failures, minutes, repositories)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+PUT_FILE = "INSERT OR REPLACE INTO files (source, name, version, events, skipped) VALUES (?, ?, ?, ?, ?)"
 BEST = """
 SELECT day, member, source, sum(launches) AS launches, sum(failures) AS failures FROM tallies
 WHERE day BETWEEN ? AND ? GROUP BY day, member, source ORDER BY day, member, launches, source
@@ -61,10 +76,8 @@ class StatisticsStore:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=BUSY)) as database:
-                if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    database.execute("PRAGMA journal_mode=WAL")
-                    database.executescript(SCHEMA)
+            with connect(self.path) as database:
+                migrate(SCHEMA, database, self.path)
                 database.execute("PRAGMA synchronous=NORMAL")
                 with database:
                     yield database
@@ -94,10 +107,8 @@ class StatisticsStore:
                 counts = {numbers[repo]: count for repo, count in tally.repositories.items()}
                 row = (day, member, source, name, tally.launches, tally.failures)
                 packed = (pack_minutes(tally.minutes), pack_counts(counts))
-                database.execute("INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row + packed)
-            database.execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (source, name, version, events, skipped)
-            )
+                database.execute(PUT_TALLY, row + packed)
+            database.execute(PUT_FILE, (source, name, version, events, skipped))
         return events
 
     def days(self, first: int, last: int) -> list[DayCount]:
@@ -167,12 +178,12 @@ class StatisticsStore:
         """Keep what this service itself did on these days, instead of what was kept of them."""
         rows = [(day, zlib.compress(json.dumps(body).encode())) for day, body in days.items()]
         with self._open() as database:
-            database.executemany("INSERT OR REPLACE INTO own VALUES (?, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO own (day, body) VALUES (?, ?)", rows)
 
     def beat(self, now: float, *, ok: bool) -> None:
         """Note that the service runs, and whether it is well; once each ``BEAT`` seconds."""
         with self._open() as database:
-            database.execute("INSERT OR REPLACE INTO beats VALUES (?, ?)", (int(now / BEAT), ok))
+            database.execute("INSERT OR REPLACE INTO beats (slot, ok) VALUES (?, ?)", (int(now / BEAT), ok))
 
     def beats(self, begins: float, ends: float) -> dict[int, bool]:
         """Give the slots of ``BEAT`` seconds in which the service ran, and whether it was well."""

@@ -26,6 +26,7 @@ from typing import Any
 
 from binderlet import __version__
 from binderlet.clients.age import Key, seal, unseal
+from binderlet.database import copy_database
 from binderlet.errors import BackupUnreadable, StoreUnavailable, WouldOverwrite
 
 FORMAT = 1
@@ -37,8 +38,6 @@ FILES = ("build-token-secret", "pins.json", "standby/demand.json")
 """Files of the state folder that are copied as they are."""
 ARCHIVE = "archive"
 """Folder of daily files that is copied."""
-PAGES = 1000
-"""Pages of the database that are copied at once: in between others may write."""
 LARGEST_MANIFEST = 16 * 1024**2
 
 
@@ -119,23 +118,6 @@ def _collect(state: Path, settings: str, work: Path) -> dict[str, Path]:
         copy_database(state / HISTORY, work / HISTORY)
         found[HISTORY] = work / HISTORY
     return found
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a database that others may be writing to, as of one moment.
-
-    Raises:
-        StoreUnavailable: it cannot be read.
-    """
-    try:
-        with (
-            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as here,
-            contextlib.closing(sqlite3.connect(target)) as there,
-        ):
-            here.backup(there, pages=PAGES, sleep=0.01)
-            there.execute("PRAGMA journal_mode=DELETE")
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"The history database {source} cannot be copied: {error}.") from error
 
 
 def _pack(files: Mapping[str, Path], packed: Path, service: str, at: float) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from binderlet.clients.kubernetes import KubernetesClient, KubernetesError, cluster_errors
+from binderlet.clients.kubernetes_access import find_access
 from binderlet.config.schema import Settings
 from binderlet.engine.kubernetes_spec import pod_request
 from binderlet.errors import BinderletError
+from binderlet.finding import Finding
 from binderlet.model import Limits, SessionSpec
 
 RIGHTS = (
@@ -26,36 +28,42 @@ RIGHTS_HINT = "Give the account the role that the Helm chart makes, or the one i
 FORBIDDEN = 403
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """One thing that was looked at."""
-
-    what: str
-    ok: bool
-    message: str
-    hint: str = ""
+def look_at_cluster(settings: Settings) -> list[Finding]:
+    """Look at the cluster of these settings; blocks, and starts an event loop of its own."""
+    return asyncio.run(_look(settings))
 
 
-async def check_cluster(client: KubernetesClient, settings: Settings) -> AsyncIterator[Looked]:
+async def _look(settings: Settings) -> list[Finding]:
+    try:
+        client = KubernetesClient(await asyncio.to_thread(find_access, settings.kubernetes))
+    except BinderletError as error:
+        return [Finding("cluster", "fail", error.message, error.hint)]
+    try:
+        return [found async for found in check_cluster(client, settings)]
+    finally:
+        await client.close()
+
+
+async def check_cluster(client: KubernetesClient, settings: Settings) -> AsyncIterator[Finding]:
     """Yield what was found, one thing after the other; nothing in the cluster is changed."""
-    looks = (version, rights, nodes, admission)
+    looks = (cluster, rights, nodes, admission)
     for look in looks:
         try:
             with cluster_errors():
                 found = await look(client, settings)
         except BinderletError as error:
-            found = Looked(look.__name__, ok=False, message=error.message, hint=error.hint)
+            found = Finding(look.__name__, "fail", error.message, error.hint)
         yield found
-        if look is version and not found.ok:
+        if look is cluster and found.level == "fail":
             return
 
 
-async def version(client: KubernetesClient, _settings: Settings) -> Looked:
+async def cluster(client: KubernetesClient, _settings: Settings) -> Finding:
     """See whether it answers."""
-    return Looked("version", ok=True, message=f"{await client.version()} at {client.access.server}")
+    return Finding("cluster", "ok", f"{await client.version()} at {client.access.server}")
 
 
-async def rights(client: KubernetesClient, _settings: Settings) -> Looked:
+async def rights(client: KubernetesClient, _settings: Settings) -> Finding:
     """See whether our account may do what the engine does."""
     missing = []
     for verb, resource, part in RIGHTS:
@@ -70,29 +78,31 @@ async def rights(client: KubernetesClient, _settings: Settings) -> Looked:
             missing.append(f"{verb} {resource}{part and '/' + part}")
     where = f"in namespace {client.access.namespace}"
     if missing:
-        return Looked("rights", ok=False, message=f"may not {', '.join(missing)} {where}", hint=RIGHTS_HINT)
-    return Looked("rights", ok=True, message=f"all that is needed {where}")
+        return Finding("rights", "fail", f"may not {', '.join(missing)} {where}", RIGHTS_HINT)
+    return Finding("rights", "ok", f"all that is needed {where}")
 
 
-async def nodes(client: KubernetesClient, _settings: Settings) -> Looked:
+async def nodes(client: KubernetesClient, _settings: Settings) -> Finding:
     """See which nodes are ready, where our account may know that."""
     try:
         answer = await client.call("GET", "api/v1/nodes")
     except KubernetesError as error:
         if error.status != FORBIDDEN:
             raise
-        return Looked("nodes", ok=True, message="not known: this account sees sessions only, as it should")
+        return Finding("nodes", "ok", "not known: this account sees sessions only, as it should")
     ready = [
         node["metadata"]["name"]
         for node in answer["items"]
         if any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions") or ())
     ]
     room = sum(int(node["status"]["allocatable"]["pods"]) for node in answer["items"])
-    message = f"{len(ready)} of {len(answer['items'])} ready, for {room} pods"
-    return Looked("nodes", bool(ready), message, "" if ready else "'kubectl describe nodes' says what they lack.")
+    seen = f"{len(ready)} of {len(answer['items'])} ready, for {room} pods"
+    if not ready:
+        return Finding("nodes", "fail", seen, "'kubectl describe nodes' says what they lack.")
+    return Finding("nodes", "ok", seen)
 
 
-async def admission(client: KubernetesClient, settings: Settings) -> Looked:
+async def admission(client: KubernetesClient, settings: Settings) -> Finding:
     """See whether a session would be let in, by limits, quota and policies; none is made."""
     session = settings.session
     spec = SessionSpec(
@@ -111,4 +121,4 @@ async def admission(client: KubernetesClient, settings: Settings) -> Looked:
     body = pod_request(spec, settings.engine, settings.kubernetes, settings.server.instance)
     path = f"api/v1/namespaces/{client.access.namespace}/pods"
     await client.call("POST", path, params={"dryRun": "All"}, body=body)
-    return Looked("admission", ok=True, message="a session would be let in")
+    return Finding("admission", "ok", "a session would be let in")

@@ -87,11 +87,14 @@ class Facts:
     """What this machine's network settings have that containers cannot use."""
     reaches: tuple[Reach, ...] | None = None
     """None where it was not asked for."""
+    cluster: tuple[Finding, ...] = ()
+    """What was found at the cluster that sessions run in; its own judgement."""
 
 
 def evaluate(facts: Facts) -> list[Finding]:
     """Judge the facts, in the order of a launch."""
     return [
+        *facts.cluster,
         *_engine(facts),
         *_programs(facts.programs),
         _disk(facts),

@@ -28,8 +28,11 @@ from binderlet.clients.memory import read_hardware
 from binderlet.config.network import NetworkEnvironment, network_environment, read_text
 from binderlet.config.redact import redact_urls
 from binderlet.config.schema import Settings
+from binderlet.deploy.cluster_check import look_at_cluster
 from binderlet.deploy.doctor import EngineFacts, Facts, PortFacts, Reach
+from binderlet.deploy.k3s import look_at_node
 from binderlet.errors import BinderletError, EngineUnavailable
+from binderlet.finding import Finding
 from binderlet.sessions.capacity import capacity, planned
 
 TIMEOUT = 5.0
@@ -74,11 +77,21 @@ def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, s
         clock_synchronised=clock_synchronised(),
         left_out=reachable.left_out,
         reaches=tuple(reaches(settings, reachable)) if network else None,
+        cluster=cluster(settings),
     )
+
+
+def cluster(settings: Settings) -> tuple[Finding, ...]:
+    """Look at the cluster that sessions run in, and at this machine where it is a K3s node of ours."""
+    if settings.engine.kind != "kubernetes":
+        return ()
+    return (*look_at_node(settings, psutil.virtual_memory().total), *look_at_cluster(settings))
 
 
 def places(settings: Settings, proc: Path = Path("/proc")) -> str:
     """Say how many sessions fit here and what limits them; nothing where that cannot be known."""
+    if settings.engine.kind == "kubernetes":
+        return ""  # the cluster has them
     if settings.limits.sessions:
         return f"{settings.limits.sessions} sessions, limited by limits.sessions"
     try:

@@ -1,7 +1,7 @@
 """K3s on a bare machine, with settings that suit sessions: which files it gets, and how its own installer is run.
 
 What the files say is decided by pure functions of this machine's memory and our settings; ``apply`` writes what
-differs, so that it may run again at any time, and the installer restarts K3s only when something changed.
+differs, so that it may run again at any time. K3s is restarted only where something changed; its pods go on meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import yaml
 
 from binderlet.config.schema import Settings
 from binderlet.errors import ConfigError, LaunchFailed, ProviderUnavailable
+from binderlet.finding import Finding
 
 INSTALLER = "https://get.k3s.io"
 SYSTEM_PODS = 20
@@ -34,12 +35,15 @@ SYSCTL = Path("/etc/sysctl.d/90-binderlet-k3s.conf")
 NAMESPACE = "binderlet-sessions"
 Role = Literal["server", "agent"]
 
-AIR_GAP = (
-    ("/usr/local/bin/k3s", "the program, of this machine's architecture, with mode 755"),
-    ("/var/lib/rancher/k3s/agent/images/k3s-airgap-images.tar.zst", "its images, of the same release"),
-    ("the installer", "the text of https://get.k3s.io, for --installer"),
-)
-"""What a machine without internet needs beforehand."""
+PROGRAM = Path("/usr/local/bin/k3s")
+IMAGES = Path("/var/lib/rancher/k3s/agent/images/k3s-airgap-images.tar.zst")
+INSTALL_SCRIPT = "install.sh"
+AIR_GAP: Mapping[str, tuple[Path | None, str]] = {
+    "k3s": (PROGRAM, "the program of a release, of this machine's architecture"),
+    IMAGES.name: (IMAGES, "its images, of the same release and architecture (k3s-airgap-images-ARCH.tar.zst)"),
+    INSTALL_SCRIPT: (None, f"the text of {INSTALLER}"),
+}
+"""What a folder has for a machine without internet: where each file goes, and what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,24 @@ def kubelet(settings: Settings, memory: int) -> dict[str, Any]:
 
 
 def registries(settings: Settings) -> dict[str, Any]:
-    """Give the registry that nodes fetch from, where it is one of this machine's own without HTTPS; else nothing."""
-    host, _, _ = settings.builder.image_prefix.partition("/")
-    if settings.kubernetes.delivery != "push" or not host.startswith(("localhost", "127.")):
+    """Give how nodes reach the registry that sessions' images come from, where that is not by HTTPS without a password.
+
+    A registry of this machine itself has no HTTPS; user, password and scheme of others are those of ``registry.url``.
+    """
+    host, slash, _ = settings.builder.image_prefix.partition("/")
+    if settings.kubernetes.delivery != "push" or not slash or not ("." in host or ":" in host or host == "localhost"):
         return {}
-    return {"mirrors": {host: {"endpoint": [f"http://{host}"]}}}
+    tier = settings.registry
+    scheme, _, rest = tier.url.partition("://")
+    is_tier = rest.partition("/")[0] == host
+    is_plain = host.startswith(("localhost", "127.")) or (is_tier and scheme == "http")
+    more: dict[str, Any] = {}
+    if is_tier and tier.username:
+        more["auth"] = {"username": tier.username, "password": tier.password.get_secret_value()}
+    if settings.network.ca_bundle and not is_plain:
+        more["tls"] = {"ca_file": settings.network.ca_bundle}
+    found: dict[str, Any] = {"mirrors": {host: {"endpoint": [f"http://{host}"]}}} if is_plain else {}
+    return found | ({"configs": {host: more}} if more else {})
 
 
 def sysctl() -> str:
@@ -147,6 +164,20 @@ delivery = "import"
 def changed(wanted: Sequence[File], root: Path = Path("/")) -> list[File]:
     """Give the files that are not as they must be."""
     return [file for file in wanted if not _is_there(_below(root, file.path), file)]
+
+
+def look_at_node(settings: Settings, memory: int, root: Path = Path("/")) -> list[Finding]:
+    """See whether this machine's K3s has the settings it should have; nothing where there is none, or not for us."""
+    try:
+        ours = yaml.safe_load(_below(root, CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    except OSError:
+        return []
+    join = Join(str(ours["server"]), str(ours.get("token", ""))) if "server" in ours else None
+    other = [str(file.path) for file in changed(files(settings, memory, join), root)]
+    if not other:
+        return [Finding("node", "ok", "K3s's settings are as they should be")]
+    again = "binderlet k3s install" if join is None else f"binderlet k3s join {join.server}"
+    return [Finding("node", "warn", f"other than these settings say: {', '.join(other)}", f"{again}, once more")]
 
 
 def _below(root: Path, path: Path) -> Path:
@@ -194,38 +225,64 @@ def fetch_installer(target: Path, url: str = INSTALLER) -> None:
     except OSError as error:
         raise ProviderUnavailable(
             f"K3s's installer cannot be downloaded from {url}: {error}.",
-            hint="Without internet: 'binderlet k3s install --installer FILE'; 'binderlet k3s files' lists the rest.",
+            hint="Without internet: 'binderlet k3s install --from FOLDER'; 'binderlet k3s files' lists what is in it.",
         ) from error
     if not text.startswith(b"#!"):
         raise ProviderUnavailable(f"What {url} gave is no installer.", hint="Is a proxy's page in between?")
     target.write_bytes(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the installer is to do; with none of these it takes the newest stable release."""
+
+    version: str = ""
+    """``v1.33.4+k3s1``."""
+    channel: str = ""
+    """``stable``, ``latest`` or a line of releases such as ``v1.33``; where there is no version."""
+    download: bool = True
+    restart: bool = False
+    """Also where it finds nothing new: it looks at the program and its unit, not at settings."""
+
+    def variables(self, role: Role) -> dict[str, str]:
+        """Give it as the installer's environment variables."""
+        wanted = {
+            "INSTALL_K3S_EXEC": role,
+            "INSTALL_K3S_VERSION": self.version,
+            "INSTALL_K3S_CHANNEL": "" if self.version else self.channel,
+            "INSTALL_K3S_SKIP_DOWNLOAD": "" if self.download else "true",
+            "INSTALL_K3S_FORCE_RESTART": "true" if self.restart else "",
+        }
+        return {name: value for name, value in wanted.items() if value}
+
+
 def run_installer(
-    installer: Path,
-    role: Role,
-    *,
-    version: str = "",
-    download: bool = True,
-    environment: Mapping[str, str] | None = None,
+    installer: Path, role: Role, wish: Wish | None = None, *, environment: Mapping[str, str] | None = None
 ) -> None:
     """Run K3s's own installer, whose output goes to ours; it starts K3s, or restarts it where something changed.
 
     Raises:
         LaunchFailed: it failed; its output says why.
     """
-    variables = {
-        **(os.environ if environment is None else environment),
-        "INSTALL_K3S_EXEC": role,
-        **({"INSTALL_K3S_VERSION": version} if version else {}),
-        **({} if download else {"INSTALL_K3S_SKIP_DOWNLOAD": "true"}),
-    }
+    variables = {**(os.environ if environment is None else environment), **(wish or Wish()).variables(role)}
     try:
         subprocess.run(["sh", str(installer)], env=variables, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise LaunchFailed(
             f"K3s's installer failed: {error}.", hint="'journalctl -u k3s' or '-u k3s-agent' has the rest."
         ) from error
+
+
+def run(*command: str) -> None:
+    """Run a program of this machine, whose output goes to ours.
+
+    Raises:
+        LaunchFailed: it failed, or is not installed.
+    """
+    try:
+        subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LaunchFailed(f"'{' '.join(command)}' failed: {error}.", hint="This needs root and systemd.") from error
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from sqlite3 import Row
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class LaunchRecord:
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Read a row of the table ``launches``."""
-        values = dict(row)
+        values = _known(cls, row)
         values["phase_seconds"] = json.loads(values["phase_seconds"])
         values["built"], values["build_only"] = bool(values["built"]), bool(values["build_only"])
         return cls(**values)
@@ -54,7 +54,7 @@ class BuildRecord:
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Read a row of the table ``builds``."""
-        return cls(**dict(row))
+        return cls(**_known(cls, row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +76,9 @@ class SessionRecord:
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Read a row of the table ``sessions``."""
-        return cls(**dict(row))
+        return cls(**_known(cls, row))
+
+
+def _known(record: type[LaunchRecord | BuildRecord | SessionRecord], row: Row) -> dict[str, Any]:
+    """Give the columns that a record has: a newer program may have added others."""
+    return {name: row[name] for name in record.__slots__}

@@ -18,6 +18,7 @@ from typing import Any
 import aiosqlite
 import structlog
 
+from binderlet.database import Migration, Schema, connect, migrate
 from binderlet.errors import StoreUnavailable
 from binderlet.events.kinds import (
     BuildEnded,
@@ -34,30 +35,42 @@ from binderlet.model import Session
 
 log = structlog.get_logger(__name__)
 
-MIGRATIONS = (
-    """
-    CREATE TABLE launches (
-        id TEXT PRIMARY KEY, provider TEXT NOT NULL, spec TEXT NOT NULL, started_at REAL NOT NULL, ended_at REAL,
-        status TEXT NOT NULL DEFAULT '', code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',
-        repo_url TEXT NOT NULL DEFAULT '', sha TEXT NOT NULL DEFAULT '', session_id TEXT NOT NULL DEFAULT '',
-        built INTEGER NOT NULL DEFAULT 0, build_only INTEGER NOT NULL DEFAULT 0,
-        phase_seconds TEXT NOT NULL DEFAULT '{}'
-    ) WITHOUT ROWID;
-    CREATE INDEX launches_started_at ON launches (started_at);
-    CREATE TABLE builds (
-        id TEXT PRIMARY KEY, image TEXT NOT NULL, repo_url TEXT NOT NULL, sha TEXT NOT NULL, started_at REAL NOT NULL,
-        ended_at REAL, status TEXT NOT NULL DEFAULT '', code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT ''
-    ) WITHOUT ROWID;
-    CREATE INDEX builds_started_at ON builds (started_at);
-    CREATE TABLE sessions (
-        id TEXT PRIMARY KEY, launch_id TEXT NOT NULL, provider TEXT NOT NULL, spec TEXT NOT NULL,
-        repo_url TEXT NOT NULL, image TEXT NOT NULL, started_at REAL NOT NULL, answered_at REAL, ended_at REAL,
-        reason TEXT NOT NULL DEFAULT '', exit_code INTEGER
-    ) WITHOUT ROWID;
-    CREATE INDEX sessions_started_at ON sessions (started_at);
-    """,
+SCHEMA = Schema(
+    title="history database",
+    otherwise="move the file away to start a new history",
+    migrations=(
+        Migration(
+            (
+                """
+                CREATE TABLE launches (
+                    id TEXT PRIMARY KEY, provider TEXT NOT NULL, spec TEXT NOT NULL, started_at REAL NOT NULL,
+                    ended_at REAL, status TEXT NOT NULL DEFAULT '', code TEXT NOT NULL DEFAULT '',
+                    message TEXT NOT NULL DEFAULT '', repo_url TEXT NOT NULL DEFAULT '', sha TEXT NOT NULL DEFAULT '',
+                    session_id TEXT NOT NULL DEFAULT '', built INTEGER NOT NULL DEFAULT 0,
+                    build_only INTEGER NOT NULL DEFAULT 0, phase_seconds TEXT NOT NULL DEFAULT '{}'
+                ) WITHOUT ROWID
+                """,
+                "CREATE INDEX launches_started_at ON launches (started_at)",
+                """
+                CREATE TABLE builds (
+                    id TEXT PRIMARY KEY, image TEXT NOT NULL, repo_url TEXT NOT NULL, sha TEXT NOT NULL,
+                    started_at REAL NOT NULL, ended_at REAL, status TEXT NOT NULL DEFAULT '',
+                    code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT ''
+                ) WITHOUT ROWID
+                """,
+                "CREATE INDEX builds_started_at ON builds (started_at)",
+                """
+                CREATE TABLE sessions (
+                    id TEXT PRIMARY KEY, launch_id TEXT NOT NULL, provider TEXT NOT NULL, spec TEXT NOT NULL,
+                    repo_url TEXT NOT NULL, image TEXT NOT NULL, started_at REAL NOT NULL, answered_at REAL,
+                    ended_at REAL, reason TEXT NOT NULL DEFAULT '', exit_code INTEGER
+                ) WITHOUT ROWID
+                """,
+                "CREATE INDEX sessions_started_at ON sessions (started_at)",
+            )
+        ),
+    ),
 )
-"""Scripts that bring the schema from version n to n + 1; never change one that was released."""
 
 TABLES = ("launches", "builds", "sessions")
 DAY = 86400.0
@@ -225,27 +238,21 @@ class History:
         return await self._connect()
 
     async def _connect(self) -> aiosqlite.Connection:
+        await asyncio.to_thread(_prepare, self.path)
         database = await aiosqlite.connect(self.path, timeout=5.0)
         try:
             database.row_factory = sqlite3.Row
-            await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
-            await self._migrate(database)
             await _check(database)
         except BaseException:
             await database.close()
             raise
         return database
 
-    async def _migrate(self, database: aiosqlite.Connection) -> None:
-        ((version,),) = await database.execute_fetchall("PRAGMA user_version")
-        if version > len(MIGRATIONS):
-            raise StoreUnavailable(
-                f"The history database {self.path} was made by a newer binderlet (schema {version}).",
-                hint="Update binderlet, or move the file away to start a new history.",
-            )
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            await database.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+def _prepare(path: Path) -> None:
+    with connect(path, busy=5.0) as database:
+        migrate(SCHEMA, database, path)
 
 
 async def _check(database: aiosqlite.Connection) -> None:

@@ -27,14 +27,22 @@ class Pins:
         return [*self._fixed, *self._added]
 
     def load(self) -> None:
-        """Read what an earlier process kept; nothing where it cannot be read, which is logged."""
+        """Read what an earlier process kept; a file that makes no sense is kept under another name, and logged."""
         try:
             found = json.loads(self._file.read_text(encoding="utf-8"))
-            self._added = [str(name) for name in found]
         except FileNotFoundError:
             return
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
             log.warning("pins cannot be read", path=str(self._file), error=str(error))
+            return
+        except ValueError:
+            found = None
+        if isinstance(found, list) and all(isinstance(name, str) for name in found):
+            self._added = found
+            return
+        aside = self._file.with_suffix(".unreadable")
+        self._file.replace(aside)
+        log.warning("the file of pins makes no sense: starting without them", kept_as=str(aside))
 
     def pin(self, name: str) -> None:
         """Keep images of that name, repository or owner. Idempotent."""

@@ -195,10 +195,20 @@ class Demands:
             popular = _Popular(order, self._key_of(order), float(entry["score"]), float(entry["at"]), habit)
             self._popular[order.spec, order.host] = popular
         for entry in kept["reservations"]:
-            made = Reservation(**{**entry, "spec": RepoSpec(**entry["spec"]), "problem": ""})
+            made = Reservation(**{**_known(Reservation, entry), "spec": _spec(entry), "problem": ""})
             self._reservations[made.id] = made
         self._images = dict(kept.get("images", {}))
 
 
 def _order(kept: Mapping[str, Any]) -> SessionOrder:
-    return SessionOrder(**{**kept, "spec": RepoSpec(**kept["spec"]), "commit": Commit(**kept["commit"])})
+    commit = Commit(**_known(Commit, kept["commit"]))
+    return SessionOrder(**{**_known(SessionOrder, kept), "spec": _spec(kept), "commit": commit})
+
+
+def _spec(kept: Mapping[str, Any]) -> RepoSpec:
+    return RepoSpec(**_known(RepoSpec, kept["spec"]))
+
+
+def _known(kind: type[Reservation | SessionOrder | RepoSpec | Commit], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what a newer program added."""
+    return {name: value for name, value in kept.items() if name in kind.__slots__}

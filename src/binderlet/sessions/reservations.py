@@ -109,11 +109,17 @@ class Reservations:
             self._demands.fail(reservation.id, error.message)
 
     async def load(self) -> None:
-        """Read what an earlier process kept; nothing where it cannot be read."""
+        """Read what an earlier process kept; a file that makes no sense is kept under another name."""
         try:
             self._demands.load(await asyncio.to_thread(_read, self._file))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
             log.warning("reservations and what was launched lately cannot be read", error=str(error))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            aside = self._file.with_suffix(".unreadable")
+            await asyncio.to_thread(self._file.replace, aside)
+            log.warning(
+                "reservations and what was launched lately make no sense", kept_as=str(aside), error=repr(error)
+            )
 
     async def save(self) -> None:
         """Keep everything; where the disk does not take it, that is logged."""

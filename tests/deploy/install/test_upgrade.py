@@ -40,7 +40,13 @@ def test_a_release_that_works(tmp_path: Path, release: Release) -> None:
     host, told = installed(tmp_path), list[str]()
     upgrade(host, release, told.append)
     assert current(host) == release.id
-    order = ["config check", "systemctl restart", "binderlet status", "binderlet check"]
+    order = [
+        "config check",
+        f"{release.id}/bin/binderlet migrate",
+        "systemctl restart",
+        "binderlet status",
+        "binderlet check",
+    ]
     places = [next(n for n, ran in enumerate(host.ran) if part in ran) for part in order]
     assert places == sorted(places)
     upgrade(host, release, told.append)
@@ -69,6 +75,60 @@ def test_a_release_that_does_not_work(tmp_path: Path, release: Release, fails: s
     with pytest.raises(InstallError, match=r"old runs again.*It is broken"):
         upgrade(host, release, lambda _: None)
     assert current(host) == "old"
+    assert host.ran[-1].endswith("binderlet check --config /etc/binderlet/binderlet.toml")
+
+
+def migrating(release: str, *answers: int) -> Play:
+    """Play the program of a release, whose ``migrate`` ends with these codes, one after the other, then with 0."""
+    left = list(answers)
+
+    def play(command: list[str]) -> Said | None:
+        mine = f"{release}/bin/binderlet migrate" in " ".join(command)
+        return Said(left.pop(0), "The disk is full.") if mine and left else None
+
+    return play
+
+
+def test_databases_that_need_a_quiet_service(tmp_path: Path, release: Release) -> None:
+    """Where the service is in the way of a migration it is stopped for it; else it goes on meanwhile."""
+    host = installed(tmp_path, migrating(release.id, 1))
+    upgrade(host, release, lambda _: None)
+    assert current(host) == release.id
+    (stop,) = (n for n, ran in enumerate(host.ran) if ran == "systemctl stop binderlet.service")
+    migrate, again, restart = (n for n, ran in enumerate(host.ran) if " migrate " in ran or " restart " in ran)
+    assert migrate < stop < again < restart
+    quiet = installed(tmp_path / "second")
+    upgrade(quiet, release, lambda _: None)
+    assert "systemctl stop binderlet.service" not in quiet.ran
+
+
+def test_databases_that_cannot_be_migrated(tmp_path: Path, release: Release) -> None:
+    """The upgrade ends, and the old release runs again, with databases that fit it."""
+    host = installed(tmp_path, migrating(release.id, 3, 3))
+    with pytest.raises(InstallError, match=r"old runs again.*disk is full") as caught:
+        upgrade(host, release, lambda _: None)
+    assert "nothing is lost" in caught.value.hint
+    assert current(host) == "old"
+    back = next(n for n, ran in enumerate(host.ran) if "releases/old/bin/binderlet migrate" in ran)
+    assert (
+        host.ran.index("systemctl stop binderlet.service")
+        < back
+        < host.ran.index("systemctl restart binderlet.service")
+    )
+
+
+def test_databases_that_cannot_be_put_back(tmp_path: Path, release: Release) -> None:
+    """The old release runs all the same, and it is told."""
+    play, told = migrating("old", 3, 3), list[str]()
+
+    def both(command: list[str]) -> Said | None:
+        new = current(host) == release.id
+        return Said(1, "Broken.") if new and "restart" in command else play(command)
+
+    host = installed(tmp_path, both)
+    with pytest.raises(InstallError, match="old runs again"):
+        upgrade(host, release, told.append)
+    assert any(line.startswith("the databases stay as they are") for line in told)
     assert host.ran[-1].endswith("binderlet check --config /etc/binderlet/binderlet.toml")
 
 

@@ -13,6 +13,9 @@ from binderlet.deploy.install.wanted import BINDERLET, CONFIG
 
 SPACE = 2 * 1024**3
 """Bytes that must be free: a release takes about 300 MB, its download as much again."""
+STOP = ("systemctl", "stop", "binderlet.service")
+HELD = 1
+"""Exit code of ``migrate`` where the service has to be stopped first."""
 PATIENCE = 1800.0
 """Seconds in which the service has to come up: a new base image may have to be made first."""
 
@@ -39,10 +42,11 @@ def upgrade(host: Host, release: Release, tell: Tell, *, sleep: Callable[[float]
         )
         tell("switching: sessions, builds and HAProxy go on")
         try:
+            fit_databases(host, release.id)
             _run(host, release.id, sleep)
         except InstallError as error:
             tell(f"{release.id} does not work: going back to {before}")
-            _run(host, before, sleep)
+            _go_back(host, before, tell, sleep)
             raise InstallError(
                 f"{release.id} does not work, and {before} runs again. {error.message}", hint=error.hint
             ) from error
@@ -56,6 +60,31 @@ def _run(host: Host, release: str, sleep: Callable[[float], None]) -> None:
     host.must(["systemctl", "restart", "binderlet.service"], hint="journalctl -u binderlet says why.")
     wait_until_up(host, sleep)
     host.must([str(BINDERLET), "check", "--config", str(CONFIG)], hint="journalctl -u binderlet says why.")
+
+
+def _go_back(host: Host, before: str, tell: Tell, sleep: Callable[[float], None]) -> None:
+    # One that is started again and again would migrate what has just been put back.
+    host.run(STOP)
+    try:
+        fit_databases(host, before)
+    except InstallError as error:
+        # It serves without its history, too, and says so itself.
+        tell(f"the databases stay as they are: {error.message}")
+    _run(host, before, sleep)
+
+
+def fit_databases(host: Host, release: str) -> None:
+    """Make the databases fit a release; the service is stopped only where they cannot be used meanwhile.
+
+    Raises:
+        InstallError: they cannot be migrated; nothing is lost, and the service may be stopped.
+    """
+    command = [f"{RELEASES}/{release}/bin/binderlet", "migrate", "--config", str(CONFIG)]
+    code = host.run(command).code
+    if code == HELD:
+        host.must(STOP, hint="journalctl -u binderlet says why.")
+    if code:
+        host.must(command, hint="The databases are as they were, or up to a step that is whole: nothing is lost.")
 
 
 def wait_until_up(host: Host, sleep: Callable[[float], None] = time.sleep, patience: float = PATIENCE) -> None:
