@@ -10,7 +10,6 @@ import secrets
 import signal
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import AsyncMock
@@ -78,15 +77,13 @@ async def test_image_says_what_it_is(workshop: Workshop) -> None:
 
 @pytest.mark.timeout(60)  # it reaches for a package index
 async def test_content_alone_runs_no_installer(workshop: Workshop) -> None:
-    """A commit that changes only a notebook is added to the environment that is there, in well under a second."""
+    """A commit that changes only a notebook is added to the environment that is there."""
     write(workshop, {"requirements.txt": "iniconfig==2.0.0\n", "a.ipynb": "1"})
     await workshop.build()
     assert "iniconfig==2.0.0" in await workshop.read()
     write(workshop, {"a.ipynb": "2"})
     log = workshop.log("second")
-    started = time.monotonic()
     image = await workshop.build(log)
-    assert time.monotonic() - started < 3
     assert await workshop.builder.build(replace(workshop.request(), image=image.name), log) == image
     text = await workshop.read(log)
     assert "has been built before" in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import psutil
@@ -125,7 +124,6 @@ async def test_cancelling_ends_all_processes(tmp_path: Path) -> None:
         f"trap '' TERM\nsleep 60 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}\nwait; wait; sleep 60",
     )
     git = Git(protocols=HTTP, environment=os.environ, program=program)
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await git.run(about="x")
@@ -136,7 +134,6 @@ async def test_cancelling_ends_all_processes(tmp_path: Path) -> None:
         await asyncio.sleep(0.02)
     else:
         pytest.fail("the child still runs")
-    assert time.monotonic() - began < 5
 
 
 async def test_list_refs(git: Git, tmp_path: Path) -> None:
