@@ -7,7 +7,7 @@ import re
 import pytest
 
 from binderlet import errors
-from binderlet.errors import BinderletError, BuildFailed, RateLimited, Refused, SessionDied, restored
+from binderlet.errors import BinderletError, RateLimited, Refused, SessionDied
 
 
 def tree(root: type[BinderletError], depth: int = 0) -> list[tuple[int, str]]:
@@ -68,15 +68,3 @@ def test_retry_after() -> None:
     """A refusal says when to come back, where it knows."""
     assert RateLimited("Too many.", retry_after=5).retry_after == 5
     assert Refused("No.").retry_after is None
-
-
-@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)
-def test_restored(leaf: type[BinderletError]) -> None:
-    """An error that was put on record by its code comes back as what it was."""
-    error = restored(leaf.code, "It failed.", "Do this.")
-    assert (type(error), error.message, error.hint) == (leaf, "It failed.", "Do this.")
-
-
-def test_restored_of_another_version() -> None:
-    """A code that is unknown here is a build that failed."""
-    assert type(restored("from_the_future", "It failed.", "")) is BuildFailed

@@ -396,14 +396,3 @@ class AlreadyRunning(BinderletError):
 
     code = "already_running"
     default_hint = "'make stop' or 'binderlet stop-service' ends it; its log says where it listens."
-
-
-def restored(code: str, message: str, hint: str) -> BinderletError:
-    """Make an error again that was put on record by its code; an unknown code gives a plain one."""
-    waiting: list[type[BinderletError]] = [BinderletError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.code == code:
-            return kind(message, hint=hint)
-        waiting += kind.__subclasses__()
-    return BuildFailed(message, hint=hint)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from binderlet.config.schema import GitHubProviderSettings, GitProviderSettings
+from binderlet.config.providers import GitHubProviderSettings, GitProviderSettings
 from binderlet.errors import BadSpec, ProviderUnavailable, RefNotFound, RepositoryNotFound
 from binderlet.model import Commit
 from binderlet.providers.base import Provider

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from binderlet.config.schema import GitProviderSettings
+from binderlet.config.providers import GitProviderSettings
 from binderlet.errors import BadSpec
 from binderlet.providers.git import GitProvider, GitSpec, is_inside, parse
 from support.gitserver import GitServer, make_repository

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.config.schema import GitHubProviderSettings, GitProviderSettings
+from binderlet.config.providers import GitHubProviderSettings, GitProviderSettings
 from binderlet.errors import BadSpec, RefNotFound, RepositoryNotFound
 from binderlet.providers.github import GitHubProvider, GitHubSpec, display_of, parse
 from support.forge_server import ForgeServer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.config.schema import GitProviderSettings
+from binderlet.config.providers import GitProviderSettings
 from binderlet.errors import BadSpec
 from binderlet.model import Commit
 from binderlet.providers.repositories import Repositories, decode, owner_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from binderlet.errors import BinderletError, restored
+from binderlet.errors import BinderletError, BuildFailed
 from binderlet.events.buildlog import BuildLog, parse_line
 from binderlet.events.kinds import LaunchEvent
 from binderlet.model import Commit
@@ -91,3 +91,14 @@ def read_events(path: Path) -> Iterator[LaunchEvent]:
     except FileNotFoundError:
         return
     yield from map(parse_line, lines)
+
+
+def restored(code: str, message: str, hint: str) -> BinderletError:
+    """Make an error again that was put on record by its code; an unknown code gives a plain one."""
+    waiting: list[type[BinderletError]] = [BinderletError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.code == code:
+            return kind(message, hint=hint)
+        waiting += kind.__subclasses__()
+    return BuildFailed(message, hint=hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from binderlet.config.schema import GitProviderSettings
+from binderlet.config.providers import GitProviderSettings
 from binderlet.errors import BadSpec
 from binderlet.model import Commit
 from binderlet.providers.base import Log

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from binderlet.clients.forge import Forge
-from binderlet.config.schema import GitHubProviderSettings, GitProviderSettings
+from binderlet.config.providers import GitHubProviderSettings, GitProviderSettings
 from binderlet.errors import BadSpec, ProviderUnavailable, RefNotFound
 from binderlet.model import Commit
 from binderlet.providers.base import Log

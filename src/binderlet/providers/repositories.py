@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from binderlet.clients.git import Git
-from binderlet.config.schema import GitProviderSettings
+from binderlet.config.providers import GitProviderSettings
 from binderlet.errors import BadSpec
 from binderlet.model import Commit
 from binderlet.providers.base import Log
