@@ -23,6 +23,7 @@ from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.kubernetes import KubernetesEngine
 from binderlet.tasks import Tasks
+from support.lease_api import LeaseApi
 
 Json = dict[str, Any]
 NAMESPACE = "binder"
@@ -88,6 +89,7 @@ class KubeApi:
     """Method, path and parameters of each call, in order."""
     pods: dict[str, Json] = field(default_factory=dict)
     events: list[Json] = field(default_factory=list)
+    leases: LeaseApi = field(default_factory=LeaseApi)
     port: int = 0
     _version: int = 100
     _oldest: int = 0
@@ -172,6 +174,8 @@ class KubeApi:
         self.calls.append((request.method, path, dict(request.query)))
         if (refusal := self._refusal(request)) is not None:
             return refusal
+        if path.startswith("apis/coordination.k8s.io/"):
+            return await self.leases.answer(request)
         if not path.startswith(HEAD):
             return await self._cluster(request)
         kind, _, rest = path.removeprefix(HEAD).partition("/")

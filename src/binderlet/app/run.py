@@ -36,12 +36,17 @@ async def serve(settings: Settings, ready: Callable[[Handle], None], step: Step)
         BinderletError: it could not start; what was started has been ended.
     """
     state = await asyncio.to_thread(settings.paths.state.resolve)
-    with InstanceLock(settings.server.instance, state):
+    with InstanceLock(_name(settings), state):
         await asyncio.to_thread(_make_folders, state)
         network = await asyncio.to_thread(network_environment, settings.network, os.environ, read_text)
         step("Looking for a container engine")
         if settings.engine.kind == "kubernetes":
             settings = adapted(settings)
+        if settings.pair.lease:
+            from binderlet.app.pair import serve_pair  # noqa: PLC0415 - it needs this module
+
+            await serve_pair(settings, network, state, ready, step)
+            return
         machinery = await _machinery(settings, network, state)
         service = Service(settings, machinery, network, state, await asyncio.to_thread(read_hardware))
         end = End.ALL
@@ -70,6 +75,12 @@ async def _machinery(settings: Settings, network: NetworkEnvironment, state: Pat
             return await kubernetes_machinery(settings, network, state)
         case "docker":
             return await real_machinery(settings, network, state)
+
+
+def _name(settings: Settings) -> str:
+    """Give the name that no other control plane on this machine has."""
+    instance, pair = settings.server.instance, settings.pair
+    return f"{instance}/{pair.identity}" if pair.lease else instance
 
 
 def _make_folders(state: Path) -> None:

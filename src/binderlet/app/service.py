@@ -39,6 +39,7 @@ from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
 from binderlet.model import Check
 from binderlet.pages.views import Pages
+from binderlet.router.base import Router
 from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.capacity import capacity, planned, startable
@@ -74,7 +75,14 @@ class Service:
     """Every part of one running service. ``start``, then ``stop``; each once."""
 
     def __init__(
-        self, settings: Settings, machinery: Machinery, network: NetworkEnvironment, state: Path, hardware: Hardware
+        self,
+        settings: Settings,
+        machinery: Machinery,
+        network: NetworkEnvironment,
+        state: Path,
+        hardware: Hardware,
+        *,
+        router: Router | None = None,
     ) -> None:
         self.settings = settings
         self.url = visitors_url(settings.server)
@@ -90,10 +98,11 @@ class Service:
         self.tasks = Tasks("service")
         self._work = Tasks("launches and builds")
         self._sessions_tasks = Tasks("sessions")
-        self.router = HAProxyRouter(
+        haproxy = HAProxyRouter(
             settings.server, state, self._run_folder / "control.sock", title=settings.pages.title, tls=tls_of(settings)
         )
-        self.https = make_https(settings, network, state, self.router.set_certificate)
+        self.router: Router = router or haproxy
+        self.https = make_https(settings, network, state, haproxy.set_certificate)
         self.providers = make_providers(settings, network, state)
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)

@@ -110,6 +110,8 @@ class KubernetesClient:
         self.access = access
         self.throttled = 0
         """How often the server asked for patience."""
+        self.guard: Callable[[], None] | None = None
+        """Is asked before each call that changes something, and raises where this process must not change anything."""
         self._token = access.token
         self._token_read = -TOKEN_LIFE
         # No limit on connections: a watch holds one for ever, and starts must not hold back the ping behind /health.
@@ -233,6 +235,8 @@ class KubernetesClient:
         timeout: aiohttp.ClientTimeout | None,  # noqa: ASYNC109 - aiohttp's own kind
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json"}
+        if self.guard is not None and method != "GET":
+            self.guard()
         if token := await self._fresh_token():
             headers["Authorization"] = f"Bearer {token}"
         extra: dict[str, Any] = {"timeout": timeout} if timeout else {}

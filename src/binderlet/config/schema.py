@@ -16,6 +16,7 @@ from binderlet.config.disk import DiskSettings
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
 from binderlet.config.kubernetes import KubernetesSettings
+from binderlet.config.pair import PairSettings
 from binderlet.config.providers import ProviderSettings
 from binderlet.config.registry import RegistrySettings
 from binderlet.config.section import HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
@@ -345,6 +346,7 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     engine: EngineSettings = EngineSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
+    pair: PairSettings = PairSettings()
     session: SessionSettings = SessionSettings()
     cull: CullSettings = CullSettings()
     hibernate: HibernateSettings = HibernateSettings()

@@ -241,6 +241,10 @@ class KubernetesEngine:
             found, _ = await self._client.collect(path, agent_of, params={"labelSelector": AGENT_SELECTOR})
         return {node: f"{address}:{AGENT_PORT}" for node, address in found}
 
+    def guard(self, check: Callable[[], None]) -> None:
+        """Have ``check`` asked before each change of the cluster; what it raises, the change's caller gets."""
+        self._client.guard = check
+
     async def ping(self) -> str:
         """Ask the cluster for its version."""
         return f"Kubernetes {await self._client.version()}"

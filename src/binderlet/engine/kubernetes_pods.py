@@ -54,6 +54,8 @@ class PodMirror:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self.lists = 0
         """How often all pods were read."""
+        self.any_change = asyncio.Event()
+        """Set at each change of any pod."""
 
     @property
     def pods(self) -> Mapping[str, Pod]:
@@ -177,6 +179,7 @@ class PodMirror:
             self._changed(pod.name, before, pod)
 
     def _changed(self, name: str, before: Pod | None, now: Pod | None, *, quiet: bool = False) -> None:
+        self.any_change.set()
         for waiter in self._waiters.get(name, ()):
             waiter.set()
         if quiet or (before is not None and before.session.state is SessionState.ENDED):

@@ -6,11 +6,16 @@ All file names in it are relative to the folder that HAProxy is started in, so t
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from binderlet.router.error_pages import ErrorPages
 
 MAP = "routes.map"
+NOTES = "pair.map"
+"""What HAProxy looks up besides, where it is one of several: ``leader`` -> ``host:port``, ``synced`` -> ``yes``."""
+LEADER, SYNCED = "leader", "synced"
+PAIR_SOCKET = "pair.sock"
+PAIR_HEADER = "x-binderlet-pair"
 CERTIFICATE = "certificate.pem"
 SOCKET = "haproxy.sock"
 MASTER_SOCKET = "master.sock"
@@ -46,6 +51,16 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """Further HAProxies with the same sessions: one control plane leads, and the others' HAProxies pass on to its."""
+
+    port: int
+    """Where they come to this one."""
+    secret: str
+    """One word that they send, and nobody else knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that the configuration depends on."""
 
@@ -62,6 +77,7 @@ class Plan:
     user: str = ""
     """``user:group`` to become after start; empty: stay who we are."""
     tls: Tls | None = None
+    others: Others | None = None
 
 
 def max_connections(open_files: int) -> int:
@@ -71,7 +87,7 @@ def max_connections(open_files: int) -> int:
 
 def render(plan: Plan) -> str:
     """Give the whole configuration; its ``description`` is a fingerprint of itself and of the pages it loads."""
-    sections = (_defaults(), _tables(), _frontend(plan), _sessions(plan), _control(plan))
+    sections = (_defaults(), _tables(), _frontend(plan), _sessions(plan), _control(plan), *_of_several(plan))
     body = "\n".join(sections)
     return _global(plan, fingerprint(_global(plan, "") + body + repr(plan.pages))) + "\n" + body
 
@@ -155,6 +171,8 @@ backend ws
 
 def _frontend(plan: Plan) -> str:
     scheme = "https" if plan.secure else "http"
+    # What is not known here may be known to the one that leads.
+    unknown, leader = (" !led", "  use_backend leader if led\n") if plan.others else ("", "")
     return f"""\
 frontend visitors
   bind {bind_address(plan.host, plan.port)}
@@ -167,16 +185,35 @@ frontend visitors
   http-request set-header X-Forwarded-Proto {scheme}
 {_https_mark(plan)}  http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
 
+{_look_up(plan)}
+  acl preflight req.hdr(access-control-request-method) -m found
+  http-request return status 204{_preflight(plan)} if of_session !routed METH_OPTIONS preflight{unknown}
+  http-request return status 424 {_page("gone.html", plan)} if of_session !routed{unknown}
+
+{_to_session()}
+  use_backend sessions if routed
+{leader}  default_backend control
+"""
+
+
+def _look_up(plan: Plan) -> str:
+    """Give the rules that find a request's session, and where nobody here knows it or what else is asked for goes."""
+    led = f"""\
+  http-request set-var(txn.leader) str({LEADER}),map_str({NOTES})
+  acl led var(txn.leader) -m found
+"""
+    return f"""\
   # The id is the second segment of the raw path: an encoded one is not in the map and goes nowhere.
   acl of_session path_beg /user/
   http-request set-var(txn.session) path,field(3,/) if of_session
   http-request set-var(txn.address) var(txn.session),map_str({MAP}) if of_session
   acl routed var(txn.address) -m found
+{led if plan.others else ""}"""
 
-  acl preflight req.hdr(access-control-request-method) -m found
-  http-request return status 204{_preflight(plan)} if of_session !routed METH_OPTIONS preflight
-  http-request return status 424 {_page("gone.html", plan)} if of_session !routed
 
+def _to_session() -> str:
+    """Give the rules for a request whose session is known."""
+    return f"""\
   acl bare path_reg ^/user/[^/]+$
   acl has_query query -m len gt 0
   http-request redirect code 307 location /user/%[var(txn.session)]/?%[query] if routed bare has_query
@@ -190,10 +227,47 @@ frontend visitors
   http-request set-var(txn.idle) bool(true) if routed reads lists !opens
   http-request track-sc0 var(txn.session) table act if routed !{{ var(txn.idle) -m found }}
   http-request track-sc1 var(txn.session) table ws if routed {{ req.hdr(upgrade) -i websocket }}
+"""
 
+
+def _of_several(plan: Plan) -> list[str]:
+    """Give what one HAProxy of several has besides: a door for the others, and the way to the one that leads."""
+    others = plan.others
+    if others is None:
+        return []
+    entrance = f"""\
+frontend others
+  # What the others say of a visitor is passed on: they are the edge.
+  bind {bind_address(plan.host, others.port)}
+  http-request return status 200 if {{ path /pair/ready }} {{ str({SYNCED}),map_str({NOTES}) -m found }}
+  http-request return status 503 if {{ path /pair/ready }}
+  http-request deny deny_status 403 if !{{ path /pair/alive }} !{{ req.hdr({PAIR_HEADER}) -m str {others.secret} }}
+  http-request del-header {PAIR_HEADER}
+{_look_up(replace(plan, others=None))}
+  http-request return status 424 {_page("gone.html", plan)} if of_session !routed
+
+{_to_session()}
+  use_backend pair if {{ path_beg /pair/ }}
   use_backend sessions if routed
   default_backend control
 """
+    pair = f"""\
+backend pair
+  option http-server-close
+  server pair {quote("unix@" + PAIR_SOCKET)}
+"""
+    leader = f"""\
+backend leader
+  # A session that is not known here yet may take as long as one that is.
+  timeout server 1h
+  option http-server-close
+  http-request set-header {PAIR_HEADER} {others.secret}
+  http-request set-dst var(txn.leader),field(1,:)
+  http-request set-dst-port var(txn.leader),field(2,:)
+{_error_pages("control_down.html", plan)}
+  server leader 0.0.0.0:0
+"""
+    return [entrance, pair, leader]
 
 
 def _https_mark(plan: Plan) -> str:

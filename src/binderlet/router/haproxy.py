@@ -19,6 +19,7 @@ from binderlet.config.schema import ServerSettings
 from binderlet.errors import AddressInUse, ConfigError, RouterUnavailable
 from binderlet.model import Route, Traffic
 from binderlet.router import config
+from binderlet.router.beside import HAProxyBeside
 from binderlet.router.error_pages import ErrorPages, default_pages
 from binderlet.router.process import HAProxyProcess, open_file_limit, unprivileged_user
 from binderlet.router.route_file import RouteFile, check_route, write_atomically
@@ -38,7 +39,8 @@ class HAProxyRouter:
 
     ``server`` says where to listen, ``state`` is the folder in which ``run/`` is made, and ``control_socket`` is where
     the control plane answers what is not a session's. ``title`` names the service on the error pages; ``pages`` are
-    other pages altogether; with ``tls`` the certificate must be in ``run/`` before ``prepare``.
+    other pages altogether; with ``tls`` the certificate must be in ``run/`` before ``prepare``. ``others`` are further
+    HAProxies with the same sessions. With ``beside`` somebody else runs HAProxy, in a container that shares ``run/``.
     """
 
     def __init__(
@@ -50,19 +52,23 @@ class HAProxyRouter:
         title: str = "binderlet",
         pages: ErrorPages | None = None,
         tls: config.Tls | None = None,
+        others: config.Others | None = None,
+        beside: bool = False,
     ) -> None:
         self.url_port = server.port
         self._server = server
         self._folder = (state / "run").absolute()
         self._control_socket = control_socket.absolute()
-        self._title, self._pages, self._tls = title, pages, tls
+        self._title, self._pages, self._tls, self._others = title, pages, tls, others
         for path in (self._folder / config.SOCKET, self._control_socket):
             if (excess := len(os.fsencode(path)) - SOCKET_PATH_LIMIT) > 0:
                 raise ConfigError(f"paths.state: {path} is {excess} bytes too long for a socket.")
         self._client = HAProxyClient(self._folder / config.SOCKET)
         self._master = HAProxyMaster(self._folder / config.MASTER_SOCKET)
-        self._process = HAProxyProcess(self._folder, host=server.host, port=server.port)
+        process = HAProxyBeside if beside else HAProxyProcess
+        self._process = process(self._folder, host=server.host, port=server.port)
         self._file = RouteFile(self._folder / config.MAP)
+        self._notes = self._folder / config.NOTES
         self._tally = Tally()
         self._lock = asyncio.Lock()
         self._loaded = False
@@ -128,6 +134,21 @@ class HAProxyRouter:
         async with self._lock:
             await self._client.set_certificate(config.CERTIFICATE, pem)
 
+    async def note(self, key: str, value: str) -> None:
+        """Have HAProxy look up ``key`` as ``value``, also after its next start; an empty value takes the key away.
+
+        Raises:
+            RouterUnavailable: it does not answer on its socket.
+        """
+        async with self._lock:
+            if value:
+                await self._client.put(config.NOTES, key, value)
+            else:
+                await self._client.delete(config.NOTES, key)
+            entries = await self._client.map_entries(config.NOTES)
+            text = "".join(f"{name} {entry}\n" for name, entry in entries.items())
+            await asyncio.to_thread(write_atomically, self._notes, text)
+
     async def ping(self) -> str:
         """Ask HAProxy for its version."""
         return f"HAProxy {await self._client.version()}"
@@ -154,8 +175,10 @@ class HAProxyRouter:
             threads=min(config.MAX_THREADS, os.cpu_count() or 1),
             user=unprivileged_user(self._control_socket.parent),
             tls=self._tls,
+            others=self._others,
         )
         text = config.render(plan)
+        self._notes.touch()
         for name, page in pages.by_file().items():
             write_atomically(self._folder / name, page)
         write_atomically(self._process.config, text)

@@ -6,11 +6,14 @@ the tables. Consumers compare two looks, so a counter must never fall between th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from binderlet.clients.haproxy import Table
 from binderlet.model import Traffic
+
+H = TypeVar("H", bound=Hashable)
 
 NOTHING = Traffic(websockets=0, requests=0, bytes_in=0, bytes_out=0)
 
@@ -45,11 +48,11 @@ def add(counters: Iterable[Traffic]) -> Traffic:
 class Tally:
     """Adds what ended workers counted to what the living ones count."""
 
-    _last: dict[int, Mapping[str, Traffic]] = field(default_factory=dict)
+    _last: dict[Hashable, Mapping[str, Traffic]] = field(default_factory=dict)
     _ended: dict[str, Traffic] = field(default_factory=dict)
 
-    def count(self, workers: Mapping[int, Mapping[str, Traffic]]) -> dict[str, Traffic]:
-        """Take the look at each living worker, by process id, and give the sums per session."""
+    def count(self, workers: Mapping[H, Mapping[str, Traffic]]) -> dict[str, Traffic]:
+        """Take the look at each living worker, by process id or name, and give the sums per session."""
         for pid in self._last.keys() - workers.keys():
             for session, counters in self._last[pid].items():
                 # Its WebSockets have closed with it; what went through them has not.

@@ -12,6 +12,21 @@ app.kubernetes.io/component: session
 binderlet.instance: {{ .Values.instance }}
 {{- end }}
 
+{{/* By which control planes find each other: src/binderlet/pair/peers.py */}}
+{{- define "binderlet.controlPlaneLabels" -}}
+app.kubernetes.io/name: binderlet
+app.kubernetes.io/component: control-plane
+app.kubernetes.io/instance: {{ .Release.Name }}
+binderlet.instance: {{ .Values.instance }}
+{{- end }}
+
+{{- define "binderlet.noPrivileges" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
 {{- define "binderlet.policyVersion" -}}
 {{- if .Capabilities.APIVersions.Has "policy/v1beta1/PodDisruptionBudget" -}}
 {{- if .Capabilities.APIVersions.Has "policy/v1" -}}policy/v1{{- else -}}policy/v1beta1{{- end -}}

@@ -1,0 +1,1 @@
+"""Several control planes for one cluster: one leads, the others carry visitors and wait."""
