@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -151,7 +152,8 @@ async def member(api: KubeApi, name: str, **pair: object) -> AsyncIterator[Membe
         tasks = await stack.enter_async_context(Tasks(name))
         serving = serve_pair(wanted, NetworkEnvironment(), state, ready.set_result, lambda _: None, end=ended.append)
         running = tasks.start(serving, name="serve")
-        await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+        waited: set[asyncio.Future[Any]] = {running, ready}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             running.result()
         yield Member(await ready, running, ended, f"http://127.0.0.1:{port}/")

@@ -12,10 +12,11 @@ import pytest
 
 from binderlet.api.server import UnixServer
 from binderlet.clients.kubernetes import KubernetesClient
-from binderlet.config.schema import EngineSettings, KubernetesSettings, ServerSettings
+from binderlet.config.kubernetes import KubernetesSettings
+from binderlet.config.schema import EngineSettings, ServerSettings
 from binderlet.engine.kubernetes_pods import PodMirror
 from binderlet.engine.kubernetes_spec import pod_name, pod_request, selector
-from binderlet.model import SessionSpec
+from binderlet.model import Route, SessionSpec
 from binderlet.pair.door import Door
 from binderlet.pair.follower import Follower
 from binderlet.pair.peers import Peers, by_address
@@ -135,8 +136,6 @@ async def test_what_is_not_known_here_goes_to_the_leader(running: World) -> None
         running.news.set()
         # Nobody listens on the leader's own socket: its HAProxy says so.
         await eventually(lambda: _is(running, "/user/none/", 424))
-        from binderlet.model import Route  # noqa: PLC0415
-
         await running.leader.add(Route("only-there", b.address))
         status, text = await running.get("/user/only-there/x?y")
         assert (status, '"name": "b"' in text) == (200, True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from binderlet.errors import EngineUnavailable
-from binderlet.pair.lease import ADDRESS, Candidate, body, given_back, lease_of
+from binderlet.pair.lease import ADDRESS, WAITS, Candidate, body, given_back, lease_of
 
 
 @dataclass
@@ -40,29 +40,42 @@ def look(one: Candidate, cluster: Cluster, now: float, *, heard: bool = True) ->
     """Let a candidate look, and write where it may; ``heard`` says whether the answer to the write comes back."""
     if not one.leads(now):
         one.saw(lease_of(cluster.item) if cluster.item else None, now)
-    if one.may_write(now) and cluster.write(body("l", one, "stamp")) and heard:
+    if one.may_write(now) and cluster.write(body("l", one, now, "stamp")) and heard:
         assert cluster.item is not None
         one.wrote(lease_of(cluster.item), now)
 
 
 def led_by(one: Candidate, cluster: Cluster, now: float = 0.0) -> None:
     """Have it lead."""
-    look(one, cluster, now - 10.0)
+    cluster.write({"metadata": {}, "spec": {}})
     look(one, cluster, now)
     assert one.leads(now)
 
 
-def test_a_lease_that_never_was_is_made_after_its_time() -> None:
-    """Where there is no Lease it may have been deleted under a leader: a candidate waits as for a silent one."""
-    one, cluster = candidate(), Cluster()
-    look(one, cluster, 0.0)
-    look(one, cluster, 9.9)
-    assert not one.leads(9.9)
+def test_who_makes_a_lease_leads_after_its_time() -> None:
+    """Where there is none it may have been deleted under a leader: whoever makes it has it, keeps it, and waits."""
+    one, other, cluster = candidate(), candidate("b"), Cluster()
+    for now in (0.0, 4.0, 8.0):
+        look(one, cluster, now)
+        look(other, cluster, now)
+        assert (one.leads(now), other.leads(now)) == (False, False)
+    assert cluster.item is not None
+    assert cluster.item["metadata"]["annotations"] == {ADDRESS: "a:1", WAITS: "yes"}
     look(one, cluster, 10.0)
     assert one.leads(10.0)
-    assert cluster.item is not None
-    assert cluster.item["spec"]["holderIdentity"] == "a"
     assert cluster.item["metadata"]["annotations"] == {ADDRESS: "a:1"}
+
+
+def test_who_begins_anew_while_it_waits_waits_anew() -> None:
+    """A new process of the one that made the Lease does not lead sooner than the old one would have."""
+    cluster = Cluster()
+    look(candidate(), cluster, 0.0)
+    again = candidate()
+    for now in (1.0, 6.0, 10.9):
+        look(again, cluster, now)
+        assert not again.leads(now)
+    look(again, cluster, 11.0)
+    assert again.leads(11.0)
 
 
 def test_an_empty_lease_is_taken_at_once() -> None:
@@ -99,7 +112,7 @@ def test_a_silent_leader_is_followed_by_another() -> None:
     assert other.leads(11.0)
     assert other.before == "a"
     assert cluster.item is not None
-    assert cluster.item["spec"]["leaseTransitions"] == 1
+    assert cluster.item["spec"]["leaseTransitions"] == 2
 
 
 def test_given_back() -> None:
@@ -130,18 +143,20 @@ def test_of_two_writes_one_counts() -> None:
     one, other, cluster = candidate(), candidate("b"), Cluster()
     for each in (one, other):
         each.saw(None, 0.0)
-    assert cluster.write(body("l", one, "s"))
-    assert not cluster.write(body("l", other, "s"))
+    assert cluster.write(body("l", one, 0.0, "s"))
+    assert not cluster.write(body("l", other, 0.0, "s"))
 
 
 def test_a_write_whose_answer_was_lost() -> None:
     """Who does not know that its write arrived does not lead; at its next look it finds itself there, and goes on."""
-    one, cluster = candidate(), Cluster()
-    look(one, cluster, 0.0)
-    look(one, cluster, 10.0, heard=False)
-    assert not one.leads(10.0)
-    look(one, cluster, 11.0)
-    assert one.leads(11.0)
+    one, cluster = candidate("b"), Cluster()
+    led_by(candidate("a"), cluster)
+    look(one, cluster, 1.0)
+    look(one, cluster, 11.0, heard=False)
+    assert not one.leads(11.0)
+    look(one, cluster, 12.0)
+    assert one.leads(12.0)
+    assert one.before == "a"
 
 
 def test_an_overthrown_leader_sees_it() -> None:
@@ -161,6 +176,7 @@ def test_who_leads_is_let_through() -> None:
     one.check(1.0)
 
 
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from binderlet.router.config import (
+    MAP,
+    NOTES,
+    Others,
     Plan,
     bind_address,
     fingerprint_of,
@@ -17,6 +20,7 @@ from binderlet.router.config import (
     render,
 )
 from binderlet.router.error_pages import ErrorPages, default_pages
+from binderlet.router.process import find_program
 
 PLAN = Plan(host="127.0.0.1", port=8585, control_socket="control.sock", pages=default_pages())
 
@@ -106,3 +110,21 @@ def test_haproxy_accepts_it(plan: Plan, tmp_path: Path) -> None:
         ["haproxy", "-c", "-f", "haproxy.cfg"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.haproxy
+def test_one_of_several(tmp_path: Path) -> None:
+    """One of several has a door for the others, passes on what it does not know, and HAProxy takes it."""
+    text = render(replace(PLAN, others=Others(port=8586, secret="a1b2")))
+    assert "bind 127.0.0.1:8586" in text
+    assert "use_backend leader if led" in text
+    assert "leader" not in render(PLAN)
+    for name in (MAP, NOTES):
+        (tmp_path / name).touch()
+    for name, page in PLAN.pages.by_file().items():
+        (tmp_path / name).write_text(page)
+    (tmp_path / "haproxy.cfg").write_text(text)
+    command = [find_program("haproxy"), "-c", "-f", "haproxy.cfg"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"WARNING" not in done.stderr

@@ -17,6 +17,8 @@ from binderlet.pair.lease import Candidate, Lease, body, given_back, lease_of
 
 log = structlog.get_logger(__name__)
 
+GIVE_BACK_WITHIN = 5.0
+"""Seconds; then the Lease is left to run out."""
 TRIES = 2
 """Of one look: the second reads what somebody else wrote in between."""
 
@@ -98,7 +100,8 @@ class Elector:
     async def _write(self) -> bool:
         """Write the Lease; False where somebody else wrote it in between, or an unanswered write of ours arrived."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        wanted, sent_at, led = body(self._name, self.candidate, stamp), self._clock(), self.leads
+        sent_at = self._clock()
+        wanted = body(self._name, self.candidate, sent_at, stamp)
         try:
             written = await self._send(wanted)
         except KubernetesError as error:
@@ -107,7 +110,7 @@ class Elector:
             log.debug("the Lease was not written", error=str(error))
             return False
         self.candidate.wrote(written, sent_at)
-        if not led:
+        if self.leads and not self.won.is_set():
             log.info("this control plane leads", name=self.candidate.name, before=self.candidate.before)
             self.won.set()
         return True
@@ -130,7 +133,7 @@ class Elector:
         if not led:
             return
         try:
-            async with asyncio.timeout(self._every):
+            async with asyncio.timeout(GIVE_BACK_WITHIN):
                 with cluster_errors():
                     await self._send(wanted)
         except (TimeoutError, BinderletError) as error:

@@ -15,7 +15,7 @@ from binderlet.model import Traffic
 from binderlet.router.config import PAIR_HEADER
 
 TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
-FOREIGN_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, KeyError)
+FOREIGN_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, AttributeError)
 OK, UNCHANGED = 200, 304
 HAPROXY = "haproxy"
 """The container of a pod of the pair that carries visitors."""
