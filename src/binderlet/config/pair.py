@@ -11,7 +11,7 @@ from binderlet.config.units import Duration
 
 
 class PairSettings(Section):
-    """Several control planes for one cluster, each with an HAProxy, of which one leads; the Helm chart sets all of it."""
+    """Several control planes for one cluster, of which one leads; the Helm chart sets all of it."""
 
     lease: str = Field(
         "", description="Name of the cluster's Lease by which they agree on who leads. Empty: this one is alone."
