@@ -119,8 +119,9 @@ async def test_a_storage_that_fails(
     """Pushes fail with the reason, nothing counts as missing, and all is well once the storage is."""
     monkeypatch.setattr(oci, "STUCK", 1.0)
     rig.proxy.inject(fault, only="PUT POST" if fault is FULL else "")
-    with pytest.raises(kind):
-        await rig.registry.push(rig.name)
+    if fault is not SERVICE_UNAVAILABLE:  # the registry tries that again for seconds each time: once is enough
+        with pytest.raises(kind):
+            await rig.registry.push(rig.name)
     if fault is not FULL:
         with pytest.raises(kind):
             await rig.registry.find(rig.name)
@@ -197,7 +198,7 @@ async def test_a_slow_storage(rig: Rig, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(pull_module, "TELL_EVERY", 0.1)
     await rig.registry.push(rig.name)
     await rig.forget()
-    rig.proxy.inject(Slow(5_000), only="GET")
+    rig.proxy.inject(Slow(20_000), only="GET")
     rig.proxy.only = _blobs
     world = World(tmp_path)
     world.record.put(Entry(rig.name, build_seconds=5))
