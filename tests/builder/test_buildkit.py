@@ -177,15 +177,6 @@ async def test_a_lock_of_pipenv(workshop: Workshop) -> None:
 
 
 @pytest.mark.timeout(60)  # it reaches for a package index
-async def test_impossible_requirement(workshop: Workshop) -> None:
-    """The resolver's own words are the message, after the second way was tried, too."""
-    write(workshop, {"requirements.txt": "iniconfig==99\n"})
-    with pytest.raises(BadRepository, match=r"requirements\.txt cannot be installed: .*no version of iniconfig==99"):
-        await workshop.build()
-    assert FROM_SOURCE in await workshop.read()
-
-
-@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_unreachable_index(workshop: Workshop) -> None:
     """An index that does not answer is named, and no other way is tried."""
     write(workshop, {"requirements.txt": "--index-url http://index.invalid/simple\nnumpy\n"})
