@@ -19,10 +19,12 @@ import pytest
 
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
+from binderlet.database import connect
 from binderlet.deploy import doctor_probes
 from binderlet.deploy.doctor import EngineFacts, evaluate
 from binderlet.deploy.doctor_probes import (
     clock_synchronised,
+    databases,
     engine_facts,
     engine_get,
     existing,
@@ -135,6 +137,22 @@ def test_gather_with_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert node.check == "node"
     assert (cluster.check, cluster.level) == ("cluster", "fail")
     assert "kubeconfig" in cluster.seen
+
+
+def test_databases(tmp_path: Path) -> None:
+    """Those that this program cannot use are told, with what to do; good ones and none say nothing."""
+    assert list(databases(tmp_path)) == []
+    path = tmp_path / "history.sqlite"
+    with connect(path) as database:
+        database.execute("PRAGMA user_version = 1")
+        assert list(databases(tmp_path)) == []
+        database.execute("PRAGMA user_version = 1002")
+    (found,) = databases(tmp_path)
+    assert (found.check, found.level) == ("history.sqlite", "fail")
+    assert "binderlet migrate" in found.mend
+    path.write_bytes(b"no database" * 100)
+    (found,) = gather(settings(engine={"kind": "fake"}, paths={"state": tmp_path}), environ={}).databases
+    assert (found.check, found.level) == ("databases", "fail")
 
 
 def test_places(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ class Facts:
     """What this machine's network settings have that containers cannot use."""
     reaches: tuple[Reach, ...] | None = None
     """None where it was not asked for."""
+    databases: tuple[Finding, ...] = ()
+    """Those of the state folder that do not fit this program."""
     cluster: tuple[Finding, ...] = ()
     """What was found at the cluster that sessions run in; its own judgement."""
 
@@ -102,6 +104,7 @@ def evaluate(facts: Facts) -> list[Finding]:
         *_limits(facts),
         _port(facts.port),
         _clock(facts.clock_synchronised),
+        *facts.databases,
         *_network(facts),
     ]
 

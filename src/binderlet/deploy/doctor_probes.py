@@ -28,7 +28,9 @@ from binderlet.clients.memory import read_hardware
 from binderlet.config.network import NetworkEnvironment, network_environment, read_text
 from binderlet.config.redact import redact_urls
 from binderlet.config.schema import Settings
+from binderlet.database import too_new
 from binderlet.deploy.cluster_check import look_at_cluster
+from binderlet.deploy.databases import look
 from binderlet.deploy.doctor import EngineFacts, Facts, PortFacts, Reach
 from binderlet.deploy.k3s import look_at_node
 from binderlet.errors import BinderletError, EngineUnavailable
@@ -77,8 +79,20 @@ def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, s
         clock_synchronised=clock_synchronised(),
         left_out=reachable.left_out,
         reaches=tuple(reaches(settings, reachable)) if network else None,
+        databases=tuple(databases(settings.paths.state)),
         cluster=cluster(settings),
     )
+
+
+def databases(state: Path) -> Iterator[Finding]:
+    """Give the databases that the service cannot use as they are; it serves without them."""
+    try:
+        for found in look(state):
+            if found.outlook == "newer":
+                error = too_new(found.schema, found.path, found.version)
+                yield Finding(found.path.name, "fail", error.message, error.hint)
+    except BinderletError as error:
+        yield Finding("databases", "fail", error.message, error.hint)
 
 
 def cluster(settings: Settings) -> tuple[Finding, ...]:
