@@ -15,7 +15,9 @@ import yaml
 
 from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.schema import EngineSettings
-from binderlet.engine.kubernetes_spec import PART, SESSION_LABELS, pod_request
+from binderlet.engine.kubernetes_spec import PART as PART_LABEL
+from binderlet.engine.kubernetes_spec import SESSION_LABELS, pod_request
+from binderlet.pair.peers import PART
 from support.engine_harness import SPEC
 
 ROOT = Path(__file__).parents[2] / "deploy"
@@ -74,7 +76,7 @@ def test_sessions_are_what_is_selected() -> None:
     """Network policy and disruption budget select exactly what the engine labels."""
     for kind, key in (("NetworkPolicy", "podSelector"), ("PodDisruptionBudget", "selector")):
         assert one(kind)["spec"][key]["matchLabels"] == {**SESSION_LABELS, "binderlet.instance": "binderlet"}
-    assert SESSION_LABELS[PART] == "session"
+    assert SESSION_LABELS[PART_LABEL] == "session"
 
 
 def test_sessions_reach_nothing_private() -> None:
@@ -149,3 +151,95 @@ def test_wrong_values_are_refused(values: str, said: str) -> None:
     )
     assert done.returncode
     assert said in done.stderr
+
+
+PAIR = [
+    "controlPlane.enabled=true",
+    "controlPlane.image=binderlet:1",
+    "controlPlane.secrets.BINDERLET_SECURITY__BUILD_TOKEN_SECRET=ab",
+    "controlPlane.service.type=LoadBalancer",
+    "controlPlane.ingress.host=binder.example.org",
+    "controlPlane.ingress.className=nginx",
+    "controlPlane.ingress.tlsSecret=certificate",
+    "controlPlane.priorityClassName=system",
+    "controlPlane.imagePullSecrets={a}",
+]
+
+
+def pair(*values: str) -> list[dict[str, Any]]:
+    """Give what the chart makes with the control plane in the cluster."""
+    chosen = [part for value in (*PAIR, *values) for part in ("--set", value)]
+    done = subprocess.run(["helm", "template", "x", CHART, *chosen], check=True, capture_output=True, text=True)
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_control_planes_fit_the_schema(version: str) -> None:
+    """With the control plane in the cluster and all of its choices, what the chart gives is valid."""
+    for each in pair():
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+def test_control_planes_have_no_privileges() -> None:
+    """No root, no capability, no writable image; few rights beside sessions; and no token for outside."""
+    made = pair()
+    deployment = next(each for each in made if each["kind"] == "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    rights = next(
+        each for each in made if each["kind"] == "Role" and each["metadata"]["name"] == "binderlet-control-plane"
+    )
+    assert [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in rights["rules"]] == [
+        (["leases"], None, ["create"]),
+        (["leases"], ["binderlet"], ["get", "update"]),
+        (["pods"], None, ["list"]),
+    ]
+    assert "binderlet-token" not in [each["metadata"]["name"] for each in made]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+def test_control_planes_replace_each_other() -> None:
+    """Two pods, on two nodes where there are, one more while they are replaced, and a drain takes one at a time."""
+    made = pair()
+    deployment = next(each for each in made if each["kind"] == "Deployment")["spec"]
+    assert (deployment["replicas"], deployment["strategy"]["rollingUpdate"]) == (
+        2,
+        {"maxSurge": 1, "maxUnavailable": 0},
+    )
+    labels = deployment["template"]["metadata"]["labels"]
+    assert {"app.kubernetes.io/component": PART, "binderlet.instance": "binderlet"}.items() <= labels.items()
+    budget = next(
+        each
+        for each in made
+        if each["kind"] == "PodDisruptionBudget" and each["metadata"]["name"] == "binderlet-control-plane"
+    )
+    assert (budget["spec"]["maxUnavailable"], budget["spec"]["selector"]["matchLabels"]) == (1, labels)
+    (policy,) = [each for each in made if each["kind"] == "NetworkPolicy" and "sessions" in each["metadata"]["name"]]
+    assert {"podSelector": {"matchLabels": labels}}.items() <= policy["spec"]["ingress"][0]["from"][1].items()
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("controlPlane.image=", "k3s image"),
+        ("controlPlane.secrets=null", "openssl rand"),
+        ("controlPlane.drain=1", "drain"),
+    ],
+)
+def test_control_planes_that_could_not_run(value: str, said: str) -> None:
+    """What is missing is named, with what makes it."""
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        pair(value)
+    assert said in caught.value.stderr

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from binderlet.cli.k3s_chart import image, values
 from binderlet.cli.options import ConfigFile, SetKeys, read_settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 SECRET = re.compile(r"^( *(?:token|password):).*")
 
 app = typer.Typer(name="k3s", help="Set up K3s for sessions, and check a cluster.", no_args_is_help=True)
+app.command("image")(image)
+app.command("values")(values)
 
 From = Annotated[
     Path | None,

@@ -14,7 +14,12 @@ from binderlet.config.schema import Settings
 
 def as_toml(settings: Settings) -> str:
     """Give a settings file that loads as these settings, wherever each of them came from."""
-    return "\n".join(_tables("", settings.model_dump(exclude_defaults=True))).strip() + "\n"
+    return table_as_toml(settings.model_dump(exclude_defaults=True))
+
+
+def table_as_toml(table: Mapping[str, Any]) -> str:
+    """Give values of settings, by sections, as a settings file."""
+    return "\n".join(_tables("", table)).strip() + "\n"
 
 
 def _tables(path: str, table: Mapping[str, Any]) -> list[str]:

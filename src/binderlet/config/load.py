@@ -175,6 +175,11 @@ def _at(values: Mapping[str, Any], path: KeyPath) -> Any:  # noqa: ANN401 - what
     return found
 
 
+def is_secret(value: Any, name: str = "") -> bool:  # noqa: ANN401 - what TOML can hold
+    """Whether a value holds something that is not to be shown: passwords in URLs, variables named like secrets."""
+    return bool(_shown(value, name if isinstance(value, dict) else "") != value)
+
+
 def _shown(value: Any, name: str = "") -> Any:  # noqa: ANN401 - what TOML can hold
     """Mask what a value may hold of secrets: passwords in URLs, variables that are named like secrets."""
     if isinstance(value, dict):

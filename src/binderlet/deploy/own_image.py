@@ -21,7 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from binderlet.builder import base_recipe
-from binderlet.config.network import NetworkEnvironment
+from binderlet.config.network import NetworkEnvironment, network_environment, read_text
+from binderlet.config.schema import Settings
 from binderlet.deploy.install.release import Release
 from binderlet.errors import BuildFailed, MissingProgram
 
@@ -77,6 +78,20 @@ def command(release: Release, network: NetworkEnvironment, sources: Sequence[str
         str(target),
         *sources,
     ]
+
+
+def network_of(settings: Settings) -> NetworkEnvironment:
+    """Give mirrors, indexes and certificates: the settings', or else this machine's own."""
+    return network_environment(settings.network, os.environ, read_text)
+
+
+def sources_of(settings: Settings) -> list[str]:
+    """Give the Debian mirrors: the setting's, or else this machine's own, or none, which means Debian's."""
+    apt = Path("/etc/apt")
+    paths = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
+    texts = [text for path in paths if (text := read_text(path)) is not None]
+    wanted = settings.builder.model_copy(update={"base_suite": SUITE})
+    return base_recipe.sources(wanted, base_recipe.host_sources(SUITE, texts))
 
 
 def config(layer: str, machine: str) -> dict[str, object]:

@@ -1,0 +1,62 @@
+"""``binderlet k3s image`` and ``values``: what the Helm chart needs to run binderlet itself in a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binderlet import __version__
+from binderlet.cli.options import ConfigFile, SetKeys, read_settings
+
+if TYPE_CHECKING:
+    from binderlet.config.schema import Settings
+
+IMAGE = f"binderlet:{__version__}"
+
+Name = Annotated[str, typer.Option(help="Name of the image, with the registry's where it is pushed to one.")]
+
+
+def values(
+    *,
+    image: Name = IMAGE,
+    config: ConfigFile = None,
+    keys: SetKeys = None,
+) -> None:
+    """Print the chart's values for these settings, secrets included: 'helm upgrade --install ... --values FILE'."""
+    from binderlet.deploy.cluster_values import as_yaml, values_of
+
+    settings = read_settings(config, keys).settings
+    typer.echo(as_yaml(values_of(settings, image, token_secret(settings))), nl=False)
+
+
+def token_secret(settings: Settings) -> str:
+    """Give what build tokens are signed with: the setting's, or this machine's own, which is made once and kept."""
+    from binderlet.app.front import keep_secret
+
+    settings.paths.state.mkdir(parents=True, exist_ok=True)
+    given = settings.security.build_token_secret.get_secret_value()
+    return given or keep_secret(settings.paths.state / "build-token-secret")
+
+
+def image(
+    target: Annotated[Path, typer.Argument(help="Archive to write, for 'docker load' or 'k3s ctr images import'.")],
+    *,
+    name: Name = IMAGE,
+    wheel: Annotated[Path | None, typer.Option(help="Release to put into it; else this one.", exists=True)] = None,
+    config: ConfigFile = None,
+    keys: SetKeys = None,
+) -> None:
+    """Make a container image of binderlet itself, with HAProxy and git; needs root, mmdebstrap and some minutes."""
+    import tempfile
+
+    from binderlet.deploy.install.release import this_release
+    from binderlet.deploy.own_image import make, network_of, sources_of
+
+    settings = read_settings(config, keys).settings
+    typer.echo(f"Making {name}, which takes some minutes.", err=True)
+    with tempfile.TemporaryDirectory(prefix="binderlet-release-") as folder:
+        release = this_release(Path(folder), wheel)
+        found = make(release, network_of(settings), name, target, sources=sources_of(settings))
+    typer.echo(f"{target}: {name} ({found[:19]})")
