@@ -70,7 +70,15 @@ class Bench:
         """Give a builder whose package cache is empty."""
         settings = BuilderSettings(bytecode=bytecode)
         state = self.folder / f"state-{uuid4().hex[:8]}"
-        made = BuildKitBuilder(settings, NETWORK, toolchain=self.tools, base=self.bases, images=self.store, state=state)
+        made = BuildKitBuilder(
+            settings,
+            NETWORK,
+            toolchain=self.tools,
+            base=self.bases,
+            images=self.store,
+            state=state,
+            label=self.store.label,
+        )
         try:
             yield made
         finally:

@@ -16,17 +16,15 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from binderlet.builder import buildkit
 from binderlet.builder.diagnose import FROM_SOURCE
 from binderlet.builder.job import Job, Outcome
 from binderlet.builder.keys import job_key
-from binderlet.builder.plan import Kind, Plan
-from binderlet.builder.toolchain import Toolchain
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BadRepository, BuildFailed, BuildTimeout, RegistryUnreachable
-from support.tiny_base import TinyBases, docker
+from support.tiny_base import docker
 from support.workshop import NETWORK, Workshop
 
+GOOD = Outcome(0, "exited", "")
 pytestmark = pytest.mark.docker
 
 
@@ -125,12 +123,6 @@ async def test_post_build_and_start(workshop: Workshop) -> None:
     assert (await workshop.run(image, "/home/jovyan/binder/start", "env")).count("ADDED=1") == 1
 
 
-async def test_ignore_file(workshop: Workshop) -> None:
-    """Only the ignore file beside the configuration counts."""
-    write(workshop, {"binder/.dockerignore": "data\n", ".dockerignore": "kept\n", "data/x": "", "kept": ""})
-    assert (await workshop.run(await workshop.build(), "ls")).split() == ["binder", "kept"]
-
-
 @pytest.mark.timeout(60)  # it reaches for a package index
 async def test_local_package_and_latin_1(workshop: Workshop) -> None:
     """Lines that name the repository are installed on top; a file in Latin-1 is read."""
@@ -221,51 +213,6 @@ async def test_noisy_build(workshop: Workshop) -> None:
     assert len(await workshop.read()) < 2 * 1024**2
 
 
-async def test_dockerfile(workshop: Workshop) -> None:
-    """A repository's own Dockerfile gets our arguments and labels, its steps are shown, its ignore file counts."""
-    write(
-        workshop,
-        {
-            "binder/Dockerfile": f"FROM {workshop.bases.base.name}\nUSER root\nARG NB_USER\nARG REPO_DIR\n"
-            "COPY --chown=1000 . ${REPO_DIR}\nRUN echo for ${NB_USER} > /who\n",
-            "binder/Dockerfile.dockerignore": "secret\n",
-            ".dockerignore": "kept\n",
-            "secret": "",
-            "kept": "",
-            "requirements.txt": "this is left alone",
-        },
-    )
-    image = await workshop.build()
-    assert await workshop.run(image, "cat", "/who") == "for jovyan\n"
-    assert "secret" not in (await workshop.run(image, "ls", "/home/jovyan")).split()
-    text = await workshop.read()
-    assert "RUN echo for" in text
-    assert "sha256:" not in text
-
-
-@pytest.mark.parametrize(
-    ("dockerfile", "error", "words"),
-    [
-        ("FROM scratch\nNONSENSE x\n", BadRepository, r"Dockerfile, line 2: unknown instruction"),
-        ("FROM registry.invalid/x:1\n", RegistryUnreachable, r"image x:1; its registry registry\.invalid"),
-    ],
-)
-async def test_wrong_dockerfile(workshop: Workshop, dockerfile: str, error: type[Exception], words: str) -> None:
-    """A wrong line, or a base that cannot be had, is named."""
-    write(workshop, {"Dockerfile": dockerfile})
-    with pytest.raises(error, match=words):
-        await workshop.build()
-
-
-async def test_dockerfile_cannot_read_this_machine(workshop: Workshop) -> None:
-    """An ignore file that is a link out of the checkout is left alone."""
-    outside = workshop.folder / "outside"
-    outside.write_text("*\n")
-    write(workshop, {"Dockerfile": f"FROM {workshop.bases.base.name}\nCOPY . /x\n", "kept": ""})
-    (workshop.checkout / "Dockerfile.dockerignore").symlink_to(outside)
-    assert "kept" in await workshop.run(await workshop.build(), "ls", "/x")
-
-
 async def test_cancelled_build(workshop: Workshop) -> None:
     """A cancelled build ends at once and leaves no job."""
     write(workshop, {"postBuild": "#!/bin/bash\nsleep 27.1828\n"})
@@ -331,39 +278,7 @@ async def test_image_that_does_not_appear(workshop: Workshop) -> None:
     store = AsyncMock(find=AsyncMock(return_value=None))
     builder = workshop.another()
     builder._images = store
-    builder._environment = AsyncMock(return_value=Outcome(0, "exited", ""))  # type: ignore[method-assign] # no build is needed
-    builder._content = AsyncMock(return_value=Outcome(0, "exited", ""))  # type: ignore[method-assign] # no build is needed
+    good = AsyncMock(return_value=GOOD)
+    builder._layers = AsyncMock(environment=good, content=good, facts=lambda *_: {})
     with pytest.raises(BuildFailed, match="does not have its image"):
         await builder.build(workshop.request(), workshop.log())
-
-
-def test_progress() -> None:
-    """Podman's output is shown as it is."""
-    plan = Plan(Kind.PYTHON)
-    assert buildkit._progress(Toolchain("podman", "podman", "4"), plan) == "raw"
-
-
-@pytest.mark.parametrize("settings", [BuilderSettings(), BuilderSettings(index_age=0)])
-async def test_memory_and_proxies_reach_the_tool(workshop: Workshop, settings: BuilderSettings) -> None:
-    """Proxies are build arguments, which stay out of the image; indexes are in a file that only one step sees."""
-    network = replace(NETWORK, http_proxy="http://proxy.test:3128", index_url="https://me:pw@index.test/simple")
-    unused = replace(workshop.bases.base, id=f"sha256:{secrets.token_hex(32)}")  # no environment is on it
-    builder = buildkit.BuildKitBuilder(
-        settings,
-        network,
-        toolchain=workshop.tools,
-        base=TinyBases(unused),
-        images=workshop.store,
-        state=workshop.folder / "state",
-    )
-    builder._jobs = AsyncMock(is_known=AsyncMock(return_value=False), path=lambda key: workshop.folder / key)
-    builder._jobs.run = AsyncMock(return_value=Outcome(1, "exited", "dns error"))
-    with pytest.raises(RegistryUnreachable):
-        await builder.build(workshop.request(), workshop.log())
-    _, context, spec, _ = builder._jobs.run.await_args.args
-    command = spec(60.0).command
-    assert "http_proxy=http://proxy.test:3128" in command
-    assert not any("pw" in word for word in command)
-    assert context.variables["UV_DEFAULT_INDEX"] == "https://me:pw@index.test/simple"
-    assert ('url = "https://me:pw@index.test/simple"' in context.uv) is bool(settings.index_age)
-    assert "http_proxy" not in context.variables

@@ -245,7 +245,7 @@ def test_main(tmp_path: Path, kept_signals: None) -> None:
     write_job(tmp_path, "sh", "-c", "echo hello $WHO; exit 5")
     assert main(str(tmp_path)) == 0
     body = json.loads((tmp_path / "result.json").read_text())
-    assert body == {"code": 5, "reason": "exited", "tail": "hello me\n", "lock": ""}
+    assert body == {"code": 5, "reason": "exited", "tail": "hello me\n", "lock": "", "image": ""}
     assert (tmp_path / "log").read_text() == "hello me\n"
     assert json.loads((tmp_path / "running.json").read_text()) == {"pid": os.getpid()}
 
@@ -302,3 +302,12 @@ def test_lock_is_taken_out(tmp_path: Path) -> None:
     output.feed(b"#5 0.1 one\n#5 0.2 binderlet-lock: {}\n#5 0.3 two\n")
     os.close(log)
     assert (output.lock, output.tail()) == (b"{}", b"one\ntwo\n")
+
+
+@pytest.mark.parametrize("progress", ["output", "steps", "raw"])
+def test_which_image_was_made(tmp_path: Path, progress: str) -> None:
+    """The last image's id is kept, whether the line is shown or not."""
+    with (tmp_path / "log").open("wb") as log:
+        output = Output(log.fileno(), log.fileno(), 1000, progress)
+        output.feed(b"#8 writing image sha256:%b 0.1s done\n#9 writing image sha256:%b done\n" % (b"a" * 64, b"b" * 64))
+    assert output.image == b"sha256:" + b"b" * 64

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
+import secrets
 import socket
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -226,3 +229,30 @@ async def test_close_is_idempotent(client: DockerClient) -> None:
     """Closing twice is fine."""
     await client.close()
     await client.close()
+
+
+@pytest.mark.docker
+async def test_relabel() -> None:
+    """An image gets a name and more labels within the layers it has; what it says of itself stays, its history too."""
+    name, other = (f"binderlet-test/label-{secrets.token_hex(6)}:1" for _ in range(2))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("file")
+        entry.size = 4
+        archive.addfile(entry, io.BytesIO(b"text"))
+    async with await open_docker(EngineSettings()) as client:
+        made = {"fromSrc": "-", "repo": name, "changes": "LABEL a=b"}
+        await client.docker._query_json("images/create", "POST", params=made, data=buffer.getvalue())
+        try:
+            before = await client.call("GET", f"images/{name}/json")
+            await client.relabel(before["Id"], other, {"lock": '{"$x": 1}' * 5000})
+            after = await client.call("GET", f"images/{other}/json")
+            assert after["Config"]["Labels"] == {"a": "b", "lock": '{"$x": 1}' * 5000}
+            assert {**after["Config"], "Labels": None} == {**before["Config"], "Labels": None}
+            assert after["RootFS"] == before["RootFS"]
+            assert len(await client.call("GET", f"images/{other}/history")) == 1
+            with pytest.raises(DockerError):
+                await client.relabel("sha256:" + "0" * 64, other, {})
+        finally:
+            for image in (name, other):
+                await client.call("DELETE", f"images/{image}")

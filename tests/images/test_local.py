@@ -45,6 +45,11 @@ class Engine:
             return self.images.pop(name)
         return {**self.images[name], "Config": {"Labels": self.images[name]["Labels"]}}
 
+    async def relabel(self, image: str, name: str, labels: Mapping[str, str]) -> None:
+        """Name an image, unless the engine is one that does not."""
+        if image in self.images:
+            self.add(name, **labels)
+
     async def stream(self, path: str, *, params: Mapping[str, str]) -> AsyncIterator[dict[str, str]]:
         """Give events until None, or until an error."""
         assert path == "events"
@@ -177,3 +182,19 @@ async def test_removing_what_is_gone_or_in_use(store: LocalImages, engine: Engin
     await store.remove("a:1")
     await store.remove("a:1")
     assert await store.find("a:1") is None
+
+
+async def test_label(store: LocalImages, engine: Engine) -> None:
+    """The image with the name and the labels is known at once, and the nameless one goes."""
+    engine.add("sha256:1")
+    assert (await store.label("sha256:1", "a:1", {"kind": "x"})).labels == {"kind": "x"}
+    assert await store.find("a:1") is not None
+    await until(lambda: "sha256:1" not in engine.images)
+
+
+async def test_label_that_does_not_come(store: LocalImages, engine: Engine) -> None:
+    """An engine that says yes and does nothing is noticed."""
+    engine.add("b:1")
+    for name in ("a:1", "b:1"):
+        with pytest.raises(LaunchFailed, match=f"did not give {name}"):
+            await store.label("sha256:2", name, {"kind": "x"})

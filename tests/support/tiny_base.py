@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from binderlet.builder.layout import ENTRYPOINT, HOME, PREFIX, UID, USER
 from binderlet.builder.toolchain import Toolchain
-from binderlet.errors import BinderletError
+from binderlet.errors import BinderletError, BuildFailed
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
 
@@ -94,6 +96,22 @@ class CliStore:
 
     async def refresh(self) -> None:
         """Do nothing: nothing is remembered."""
+
+    async def label(self, image: str, name: str, labels: Mapping[str, str]) -> Image:
+        """Name an image, by the engine's builder of old, which newer ones still have."""
+        words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        command = [self._program, "build", "--quiet", "--tag", name, *words, "-"]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            command,
+            input=f"FROM {image}\n".encode(),
+            capture_output=True,
+            check=False,
+            env=os.environ | {"DOCKER_BUILDKIT": "0"},
+        )
+        if done.returncode or (found := await self.find(name)) is None:
+            raise BuildFailed(done.stderr.decode())
+        return found
 
     async def remove(self, name: str) -> None:
         """Remove an image."""

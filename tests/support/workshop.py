@@ -68,4 +68,4 @@ def make_builder(
     settings: BuilderSettings, tools: Toolchain, bases: TinyBases, store: CliStore, state: Path
 ) -> BuildKitBuilder:
     """Put a builder together, with this machine's way to the network."""
-    return BuildKitBuilder(settings, NETWORK, toolchain=tools, base=bases, images=store, state=state)
+    return BuildKitBuilder(settings, NETWORK, toolchain=tools, base=bases, images=store, state=state, label=store.label)

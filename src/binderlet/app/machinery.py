@@ -75,7 +75,14 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         bring = tier.parts.bring if tier and tier.parts else None
         base = BaseImages(docker, settings.builder, network, toolchain, state / "base", bring=bring)
         builder = BuildKitBuilder(
-            settings.builder, network, toolchain=toolchain, base=base, images=images, state=state, bring=bring
+            settings.builder,
+            network,
+            toolchain=toolchain,
+            base=base,
+            images=images,
+            state=state,
+            bring=bring,
+            label=images.label,
         )
         await images.watch()
         renewal = Renewal(base, state / "base" / "renewal-log", max_age=settings.builder.base_max_age)

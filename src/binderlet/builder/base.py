@@ -19,6 +19,9 @@ Bring = Callable[[str, str, str, Callable[[str], None]], Awaitable[bool]]
 False where it has to be made here; raises ``EngineUnavailable`` alone.
 """
 
+Label = Callable[[str, str, Mapping[str, str]], Awaitable[Image]]
+"""Gives an image, known by its id, a name and more labels; raises ``BinderletError``."""
+
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:

@@ -8,58 +8,43 @@ tool's, which needs no clean-up after a crash, also runs ``postBuild``, and know
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from weakref import WeakValueDictionary
 
 import binderlet
-from binderlet.builder import lock, remedy, render
-from binderlet.builder.base import BaseImage, BaseImages, Bring, BuildRequest, Images
+from binderlet.builder import lock, remedy
+from binderlet.builder.base import BaseImage, BaseImages, Bring, BuildRequest, Images, Label
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
-from binderlet.builder.conda import recipe
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
-from binderlet.builder.context import Context, own_ignore_file
-from binderlet.builder.detect import Detected, detect
+from binderlet.builder.detect import detect
 from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_build_from_source
-from binderlet.builder.environments import ENVIRONMENT_IMAGE, PLATFORM, Environment, Environments, key_of
+from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments, key_of
 from binderlet.builder.fallback import FallbackJob
-from binderlet.builder.foreign import declared_arguments
 from binderlet.builder.foundation import plan_on_base
 from binderlet.builder.group import limit_builds, limits_of, step_limits
-from binderlet.builder.index import uv_configuration
-from binderlet.builder.job import JobSpec, Outcome
-from binderlet.builder.keys import BUILDER_VERSION, job_key
-from binderlet.builder.layout import REPO_DIR, UID, USER
+from binderlet.builder.job import Outcome
+from binderlet.builder.keys import job_key
+from binderlet.builder.layers import Layers, Work, labels_of
 from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.running import Jobs
-from binderlet.builder.steps import NO_LIMITS, mark
-from binderlet.builder.toolchain import BuildCommand, Toolchain
+from binderlet.builder.steps import mark
+from binderlet.builder.together import Together
+from binderlet.builder.toolchain import Toolchain
+from binderlet.builder.turns import Turns
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
-from binderlet.model import Commit, Image
+from binderlet.model import Image
 
-PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
-"""Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What the steps of one build share."""
-
-    request: BuildRequest
-    plan: Plan
-    log: BuildLog
-    deadline: float
+BEING_BUILT = "Somebody else asked for this environment a moment ago, and it is being built:"
 
 
 class BuildKitBuilder:
@@ -75,6 +60,7 @@ class BuildKitBuilder:
         images: Images,
         state: Path,
         bring: Bring | None = None,
+        label: Label | None = None,
     ) -> None:
         self._bring = bring
         self._settings = settings
@@ -90,8 +76,10 @@ class BuildKitBuilder:
         self.bytecode = Bytecode(toolchain, state / "bytecode")
         self._preparing = asyncio.Lock()
         self._base: BaseImage | None = None
-        self._limits = NO_LIMITS
         self._namespaces = Namespaces(state / "cache-namespace")
+        self._layers = Layers(settings, network, toolchain, self._jobs, self._namespaces)
+        self._together = Together(self._layers, self._locks, label)
+        self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
 
     @property
     def info(self) -> dict[str, str]:
@@ -114,6 +102,7 @@ class BuildKitBuilder:
 
     async def close(self) -> None:
         """See ``Builder``."""
+        await self._together.close()
         await self.bytecode.close()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
@@ -124,15 +113,16 @@ class BuildKitBuilder:
         found = await asyncio.to_thread(detect, request.checkout)
         plan, base = await plan_on_base(found, own, self._bases, log)
         plan = lock.chosen_plan(plan, request.lock, base.id, self._settings.exclude_newer)
-        work = _Work(request, plan, log, time.monotonic() + self._settings.timeout)
+        work = Work(request, plan, log, time.monotonic() + self._settings.timeout)
         await self._tell_plan(work)
         if plan.kind is Kind.DOCKERFILE:
-            await self._build_dockerfile(work, found)
+            self._raise_unless_good(await self._layers.dockerfile(work, found), work)
         elif plan.kind is Kind.REPO2DOCKER:
             await self._build_by_repo2docker(work)
-        else:
-            await self._build_layers(work, base)
-        await self._images.refresh()
+        elif (image := await self._build_layers(work, base)) is not None:
+            return image
+        if request.refresh:  # the store remembers the old one; what it does not know it asks for
+            await self._images.refresh()
         image = await self._images.find(request.image)
         if image is None:
             raise BuildFailed("The build ended well, but the engine does not have its image.")
@@ -142,81 +132,125 @@ class BuildKitBuilder:
         async with self._preparing:
             await asyncio.to_thread(self._namespaces.load)
             await asyncio.to_thread(limit_builds, limits_of(self._settings))
-            self._limits = await asyncio.to_thread(step_limits, self._settings)
+            self._layers.limits = await asyncio.to_thread(step_limits, self._settings)
         # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
         self._base = await self._bases.ensure(log)
         return self._base
 
-    async def _tell_plan(self, work: _Work) -> None:
+    async def _tell_plan(self, work: Work) -> None:
         if await self._jobs.is_known(job_key(work.request.image)):
             work.log.write("This build was running already; going on with it.")
             return
         for reason in work.plan.reasons:
             work.log.write(reason)
 
-    async def _build_layers(self, work: _Work, base: BaseImage) -> None:
-        """Build the environment, where it is absent, and the content on top of it."""
-        environment = await self._have_environment(work, base)
+    async def _build_layers(self, work: Work, base: BaseImage) -> Image | None:
+        """Build the environment, where it is absent, and the content on top of it; gives the image if it is known."""
+        environment = self._environment_of(work.plan, base)
+        found = await self._find_environment(work, environment)
+        if found is not None:
+            if _installs(work.plan) and found == environment:
+                work.log.write("This environment has been built before; adding the repository's files...")
+            await self._build_content(work, base, found)
+            return None
+        turns = self._turns.get(environment.key) or Turns(BEING_BUILT)
+        self._turns[environment.key] = turns
+        async with turns.take(work.log):
+            found = await self._find_environment(work, environment)
+            if found is None and await self._brought(environment, work):
+                found = environment
+            if found is None:
+                image = await self._build_new(work, base, environment)
+                if image is not None:
+                    return image
+        await self._build_content(work, base, found or environment)
+        return None
+
+    async def _build_new(self, work: Work, base: BaseImage, environment: Environment) -> Image | None:
+        """Build the environment, and its content at once where that can be: then the image is given."""
+        failed = None
+        if self._together.can(work):
+            built = await self._together.build(
+                work, base, environment, lambda: self._lock_label(work, base, environment.key)
+            )
+            if built.has_environment:
+                await self._keep(work, base, environment)
+                self._raise_unless_good(built.outcome, work)
+                if built.image is None:
+                    await self._together.named(environment.key)
+                return built.image
+            failed = built.outcome
+        await self._build_environment(work, base, environment, failed)
+        return None
+
+    async def _build_content(self, work: Work, base: BaseImage, environment: Environment) -> None:
+        """Add the content to an environment that is there, or was a moment ago."""
+        await self.environments.use(environment)
         outcome = await self._content(work, environment)
         if outcome.code != 0 and outcome.reason == "exited" and await self._is_gone(environment.image):
             work.log.write("The environment's image was removed meanwhile; building it again...")
-            environment = await self._have_environment(work, base)
+            environment = self._environment_of(work.plan, base)
+            if await self._find_environment(work, environment) is None:
+                await self._build_environment(work, base, environment)
             outcome = await self._content(work, environment)
         self._raise_unless_good(outcome, work)
 
-    async def _have_environment(self, work: _Work, base: BaseImage) -> Environment:
-        """Give the environment that the plan asks for, built where it is absent, or the one on an old base image."""
-        plan = work.plan
+    async def _content(self, work: Work, environment: Environment) -> Outcome:
+        return await self._layers.content(work, environment, await self._lock_label(work, environment, environment.key))
+
+    def _environment_of(self, plan: Plan, base: BaseImage) -> Environment:
+        """Give the environment that a plan asks for on a base image, whether it is there or not."""
         channels = self._settings.conda_channels
         key, family = key_of(plan, base.id, channels), key_of(plan, f"Python {base.python}", channels)
-        environment = Environment(key, family, base.name, base.id, base.python)
-        installs = plan.apt or plan.requirements_file or plan.conda
-        if await self._images.find(environment.image) is None:
-            older = await self.environments.family(family) if installs and not work.request.refresh else []
-            here = [each for each in older if await self._images.find(each.image) is not None]
-            if here:
-                work.log.write("The base image is new; the environment on the old one is used until there is another.")
-                environment = here[0]
-            elif not await self._brought(environment.image, key, work):
-                await self._build_environment(work, base, key)
-        elif installs:
-            work.log.write("This environment has been built before; adding the repository's files...")
-        await self.environments.use(environment)
-        return environment
+        return Environment(key, family, base.name, base.id, base.python)
 
-    async def _brought(self, environment: str, key: str, work: _Work) -> bool:
-        return bool(self._bring and await self._bring(environment, "binderlet.environment", key, work.log.write))
+    async def _find_environment(self, work: Work, environment: Environment) -> Environment | None:
+        """Give the environment if it is here, or the same on an old base image; None where it has to be built."""
+        await self._together.named(environment.key)
+        if await self._images.find(environment.image) is not None:
+            return environment
+        if work.request.refresh or not _installs(work.plan):
+            return None
+        for older in await self.environments.family(environment.family):
+            if await self._images.find(older.image) is not None:
+                work.log.write("The base image is new; the environment on the old one is used until there is another.")
+                return older
+        return None
+
+    async def _brought(self, environment: Environment, work: Work) -> bool:
+        name, key = environment.image, environment.key
+        return bool(self._bring and await self._bring(name, "binderlet.environment", key, work.log.write))
 
     async def _is_gone(self, image: str) -> bool:
         await self._images.refresh()
         return await self._images.find(image) is None
 
-    async def _build_environment(self, work: _Work, base: BaseImage, key: str) -> None:
-        """Build the environment from wheels alone; where that does not do, again with building from source."""
-        solution = await self._solve(work, key)
-        outcome = await self._environment(work, base, key, solution, wheels_only=True)
+    async def _build_environment(
+        self, work: Work, base: BaseImage, environment: Environment, failed: Outcome | None = None
+    ) -> None:
+        """Build the environment from wheels alone, unless that has ``failed``; then with building from source."""
+        solution = await self._solve(work, environment.key)
+        outcome = failed or await self._layers.environment(work, base, environment, solution, wheels_only=True)
         if outcome.code != 0 and outcome.reason == "exited" and work.plan.requirements_file:
             error = diagnose(outcome.tail, work.plan, outcome.code)
             if may_build_from_source(outcome.tail, error):
                 work.log.write(FROM_SOURCE)
-                outcome = await self._environment(work, base, key, solution, wheels_only=False)
+                outcome = await self._layers.environment(work, base, environment, solution, wheels_only=False)
         if outcome.code != 0:
             await remedy.advise(work.plan, work.request.checkout, partial(self._python_of, work, base), work.log.write)
         self._raise_unless_good(outcome, work)
         if outcome.lock:
-            await self._locks.keep(key, outcome.lock)
-        uses_cache = self._tools.has_cache_mounts and solution is None
+            await self._locks.keep(environment.key, outcome.lock)
+        await self._keep(work, base, environment)
+
+    async def _keep(self, work: Work, base: BaseImage, environment: Environment) -> None:
+        """Put a new environment on record, and have its wheels compiled."""
+        await self.environments.use(environment)
+        uses_cache = self._tools.has_cache_mounts and work.plan.conda is None
         if work.plan.requirements_file and uses_cache and self._settings.bytecode:
-            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._limits))
-        await self._images.refresh()
+            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._layers.limits))
 
-    async def _python_of(self, work: _Work, base: BaseImage, day: str) -> str | None:
-        job = job_key(f"{work.request.image} {day}")
-        pythons = [base.python, *self._bases.others]
-        context, command = remedy.look(self._context(job, ""), base.name, work.plan, day, pythons)
-        return remedy.found((await self._run(work, job, context, command)).tail)
-
-    async def _solve(self, work: _Work, key: str) -> Solution | None:
+    async def _solve(self, work: Work, key: str) -> Solution | None:
         """Give the conda packages of the environment, downloaded; None where it has none."""
         if work.plan.conda is None:
             return None
@@ -225,168 +259,41 @@ class BuildKitBuilder:
             work.plan.conda, job, work.log, deadline=work.deadline, exclude_newer=work.plan.exclude_newer
         )
 
-    async def _lock_label(self, work: _Work, base: BaseImage, key: str) -> dict[str, str]:
+    async def _lock_label(self, work: Work, base: BaseImage, key: str) -> dict[str, str]:
         """Give the label that says which packages the environment has."""
-        has_lock = work.plan.apt or work.plan.requirements_file or work.plan.conda
-        short = await self._locks.find(key, f"{ENVIRONMENT_IMAGE}:{key}") if has_lock else ""
-        return {lock.LABEL: lock.label(short, self._facts(work, base, key))}
+        short = await self._locks.find(key, f"{ENVIRONMENT_IMAGE}:{key}") if _installs(work.plan) else ""
+        return {lock.LABEL: lock.label(short, self._layers.facts(work, base, key))}
 
-    def _facts(self, work: _Work, base: BaseImage, key: str) -> dict[str, Any]:
-        return lock.facts(
-            work.plan, base=base.name, base_id=base.id, platform=PLATFORM, key=key, builder=BUILDER_VERSION
-        )
+    async def _python_of(self, work: Work, base: BaseImage, day: str) -> str | None:
+        job = job_key(f"{work.request.image} {day}")
+        pythons = [base.python, *self._bases.others]
+        context, command = remedy.look(self._layers.context(job, ""), base.name, work.plan, day, pythons)
+        return remedy.found((await self._layers.run(work, job, context, command)).tail)
 
-    async def _environment(
-        self, work: _Work, base: BaseImage, key: str, solution: Solution | None, *, wheels_only: bool
-    ) -> Outcome:
-        tag = f"{ENVIRONMENT_IMAGE}:{key}"
-        job = job_key(tag if wheels_only else f"{tag} from source")
-        has_mounts = self._tools.has_cache_mounts
-        conda = recipe.layers(base.name, work.plan.conda, solution, cache_mounts=has_mounts)
-        dockerfile = render.environment(
-            base.name,
-            work.plan,
-            key,
-            wheels_only=wheels_only,
-            cache_mounts=has_mounts,
-            stages=conda.stages,
-            steps=conda.steps,
-            lock=json.dumps(self._facts(work, base, key)),
-            workdir=bool(self._settings.base_image),
-        )
-        context = replace(
-            self._context(job, dockerfile),
-            uv=uv_configuration(self._network, self._settings, work.plan),
-            requirements=work.plan.requirements,
-            texts=conda.texts,
-            links={**conda.links, render.LOCK_PROGRAM: lock.PROGRAM},
-            ignore="",
-        )
-        command = BuildCommand(
-            dockerfile=context.dockerfile_path,
-            context=context.root,
-            tag=tag,
-            cache_namespace=self._namespaces.shared,
-        )
-        return await self._run(work, job, context, command)
-
-    async def _content(self, work: _Work, environment: Environment) -> Outcome:
-        job = job_key(work.request.image)
-        labels = self._labels(work.request.commit) | {
-            "binderlet.environment": environment.key,
-            "binderlet.base": environment.id,
-            "binderlet.python": environment.python,
-        }
-        labels |= await self._lock_label(work, environment, environment.key)
-        dockerfile = render.content(environment.image, work.plan, cache_mounts=self._tools.has_cache_mounts)
-        context = replace(self._context(job, dockerfile), ignore=work.plan.ignore)
-        command = BuildCommand(
-            dockerfile=context.dockerfile_path,
-            context=work.request.checkout.absolute(),
-            tag=work.request.image,
-            labels=labels,
-            cache_namespace=self._namespaces.of_owner(work.request.commit.owner),
-        )
-        return await self._run(work, job, context, command)
-
-    async def _build_dockerfile(self, work: _Work, found: Detected) -> None:
-        """Build the repository's own Dockerfile.
-
-        A copy of it is built, byte by byte: the tool would follow a symbolic link out of the checkout.
-        """
-        job = job_key(work.request.image)
-        text = found.content("Dockerfile").decode("utf-8", "surrogateescape")
-        context = self._context(job, text)
-        must = self._tools.kind == "podman"
-        ignored = await asyncio.to_thread(own_ignore_file, work.request.checkout, work.plan.dockerfile, must=must)
-        command = BuildCommand(
-            dockerfile=context.dockerfile_path,
-            context=work.request.checkout.absolute(),
-            tag=work.request.image,
-            labels=self._labels(work.request.commit),
-            arguments={"NB_USER": USER, "NB_UID": str(UID), "REPO_DIR": REPO_DIR}
-            | declared_arguments(text, self._network),
-            cache_namespace=self._namespaces.of_owner(work.request.commit.owner),
-        )
-        outcome = await self._run(work, job, replace(context, ignore=ignored), command)
-        self._raise_unless_good(outcome, work)
-
-    async def _build_by_repo2docker(self, work: _Work) -> None:
+    async def _build_by_repo2docker(self, work: Work) -> None:
         """Leave it to repo2docker: same deadline, labels and name."""
         commit, image = work.request.commit, work.request.image
         files = FallbackJob(
             folder=self._jobs.path(job_key(image)).absolute(),
             checkout=work.request.checkout.absolute(),
             image=image,
-            labels=self._labels(commit) | {"binderlet.image": "repo2docker"},
-            arguments=self._proxies(job_key(image)),
+            labels=labels_of(commit) | {"binderlet.image": "repo2docker"},
+            arguments=self._layers.proxies(job_key(image)),
             base_image=self._settings.fallback_base,
             channels=self._settings.conda_channels,
             network=self._network,
             cache_namespace=self._namespaces.of_owner(commit.owner),
         )
-        steps = self._limits._replace(mark=mark(job_key(image)))
+        steps = self._layers.limits._replace(mark=mark(job_key(image)))
         outcome = await self._repo2docker.build(files, work.plan, work.log, deadline=work.deadline, steps=steps)
         self._raise_unless_good(outcome, work)
 
-    def _proxies(self, job: str) -> dict[str, str]:
-        """Give the proxies' variables, with the build's mark, by which its supervisor knows its steps."""
-        found = {name: value for name, value in self._network.variables().items() if name.lower() in PROXY_VARIABLES}
-        if self._tools.can_mark:
-            found["no_proxy"] = ",".join(filter(None, [found.get("no_proxy", ""), mark(job)]))
-        return found
-
-    async def _run(self, work: _Work, job: str, context: Context, command: BuildCommand) -> Outcome:
-        tools = self._tools
-        whole = replace(
-            command,
-            arguments={**command.arguments, **self._proxies(job)},
-            secrets=context.secrets,
-            memory=self._settings.memory,
-        )
-
-        def spec(seconds: float) -> JobSpec:
-            return JobSpec(
-                command=tools.command_line(whole),
-                environment=tools.environment,
-                log=work.log.path,
-                limit=self._settings.log_limit,
-                timeout=seconds,
-                progress=_progress(tools, work.plan),
-                steps=self._limits._replace(mark=mark(job)),
-            )
-
-        files = replace(context, hidden=tools.stowaways(whole))
-        return await self._jobs.run(job, files, spec, work.log, deadline=work.deadline)
-
-    def _context(self, job: str, dockerfile: str) -> Context:
-        ca_bundle = self._network.ca_bundle
-        variables = self._network.variables(render.CA_BUNDLE if ca_bundle else "")
-        return Context(
-            folder=self._jobs.path(job).absolute(),
-            dockerfile=dockerfile,
-            variables={name: value for name, value in variables.items() if name.lower() not in PROXY_VARIABLES},
-            ca_bundle=ca_bundle,
-        )
-
-    def _labels(self, commit: Commit) -> dict[str, str]:
-        return {
-            "repo2docker.version": f"binderlet-{binderlet.__version__}",
-            "repo2docker.repo": commit.repo_url,
-            "repo2docker.ref": commit.sha,
-            "binderlet.image": "content",
-            "binderlet.commit": commit.sha,
-            "binderlet.builder": BUILDER_VERSION,
-        }
-
-    def _raise_unless_good(self, outcome: Outcome, work: _Work) -> None:
+    def _raise_unless_good(self, outcome: Outcome, work: Work) -> None:
         if outcome.reason == "exited" and outcome.code == 0:
             return
         raise end_error(outcome.reason, outcome.tail, outcome.code, work.plan, self._settings)
 
 
-def _progress(tools: Toolchain, plan: Plan) -> str:
-    """Say how to read the tool's output: who wrote a Dockerfile wants to see its steps, nobody wants to see ours."""
-    if tools.kind == "podman":
-        return "raw"
-    return "steps" if plan.kind is Kind.DOCKERFILE else "output"
+def _installs(plan: Plan) -> bool:
+    """Whether the environment has packages beside the base image's."""
+    return bool(plan.apt or plan.requirements_file or plan.conda)

@@ -28,6 +28,8 @@ class Context:
     ca_bundle: Path | None = None
     uv: str = ""
     """uv's settings, which may hold an index's password; empty for its own."""
+    more_secrets: Mapping[str, Path] = field(default_factory=dict)
+    """More that is mounted for single steps, by name; relative paths are below ``root``."""
     hidden: Sequence[str] = ()
     """More patterns, of what the build tool itself adds."""
 
@@ -49,7 +51,7 @@ class Context:
             found[render.UV_SECRET] = self.folder / "uv.toml"
         if self.ca_bundle is not None:
             found[render.CA_SECRET] = self.ca_bundle
-        return found
+        return found | {name: self.root / path for name, path in self.more_secrets.items()}
 
     def write(self) -> None:
         """Write all files. Blocks on the disk."""

@@ -60,6 +60,8 @@ class Outcome:
     """The last of what it printed."""
     lock: str = ""
     """The short form of the lock that a build step wrote; empty where none did."""
+    image: str = ""
+    """Id of the image that was made, ``sha256:...``; empty where the build tool did not say it."""
 
 
 class Job:
@@ -97,7 +99,8 @@ class Job:
             body = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return Outcome(int(body["code"]), str(body["reason"]), str(body["tail"]), str(body.get("lock", "")))
+        said = (str(body.get(name, "")) for name in ("lock", "image"))
+        return Outcome(int(body["code"]), str(body["reason"]), str(body["tail"]), *said)
 
     def clear(self) -> None:
         """Remove the folder and all in it. Idempotent."""

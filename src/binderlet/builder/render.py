@@ -32,6 +32,8 @@ USE_UV_CONFIGURATION = (
 REQUIREMENTS = "requirements"
 """Folder in the environment's build context that holds the requirement files."""
 CACHE = "/var/cache/binderlet-uv"  # not below HOME: the mount point stays in the image, owned by root
+STEP = "/tmp"  # noqa: S108 - a step's own, in its container
+ENVIRONMENT_STAGE = "environment"
 LOCK_PROGRAM = "lock_program.py"
 LOCK_MOUNT = f"--mount=type=bind,source={LOCK_PROGRAM},target=/tmp/{LOCK_PROGRAM}"
 LOCK = f"{PREFIX}/share/binderlet/lock.json"
@@ -57,6 +59,7 @@ def environment(
     steps: Sequence[str] = (),
     lock: str = "",
     workdir: bool = False,
+    by_secrets: bool = False,
 ) -> str:
     """Write the Dockerfile of an environment; its context holds ``requirements/``.
 
@@ -64,16 +67,19 @@ def environment(
     share, mounted: a ``setup.py`` could put something else into it. ``stages`` come before all else; ``steps``, after
     the Debian packages, replace the base image's Python, which is strangers' code from then on: no cache either.
     ``lock``, JSON, is what the lock says beside the packages. With ``workdir`` the base is somebody else's, which may
-    start elsewhere than in the repository.
+    start elsewhere than in the repository. ``by_secrets`` takes the files from secrets instead of the context; a build
+    tool's cache does not look into these, but ``lock`` names the environment, and so all that is in them.
     """
     lines = [*stages, f"FROM {base}"]
+    lock_mount = secret_mount(LOCK_PROGRAM, f"{STEP}/{LOCK_PROGRAM}") if by_secrets else LOCK_MOUNT
     if plan.apt:
         lines += ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)]
     lines += [*steps, f"USER {USER}"]
     if plan.requirements_file:
-        lines.append(_install(plan, lock, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
+        mounts = f"{_files(plan, by_secrets=by_secrets)} {UV_MOUNT}" + (f" {lock_mount}" if lock else "")
+        lines.append(_install(plan, lock, mounts, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
     elif lock and (plan.apt or steps):
-        lines.append(run_step(f"true{_lock(lock)}", LOCK_MOUNT))
+        lines.append(run_step(f"true{_lock(lock)}", lock_mount))
     lines += [f"WORKDIR {REPO_DIR}"] if workdir else []
     lines += [
         f"ENTRYPOINT {json.dumps([ENTRYPOINT])}",
@@ -107,6 +113,17 @@ def content(base: str, plan: Plan, *, cache_mounts: bool = True) -> str:
     if plan.start:
         lines.append(f"ENV R2D_ENTRYPOINT={REPO_DIR}/{plan.start}")
     return "\n".join(lines) + "\n"
+
+
+def both(base: str, plan: Plan, key: str, *, lock: str, workdir: bool) -> str:
+    """Write one Dockerfile of both images, of which the environment is the stage ``ENVIRONMENT_STAGE``.
+
+    Its context is the checkout; the environment's own files are secrets.
+    """
+    first = environment(
+        f"{base} AS {ENVIRONMENT_STAGE}", plan, key, wheels_only=True, lock=lock, workdir=workdir, by_secrets=True
+    )
+    return first + content(ENVIRONMENT_STAGE, plan)
 
 
 def ignore_file(patterns: str) -> str:
@@ -150,10 +167,25 @@ def _cache(name: str) -> str:
     return f"--mount=type=cache,id={name},target={CACHE},uid={UID},gid={UID}"
 
 
-def _install(plan: Plan, lock: str, *, wheels_only: bool, cache_mounts: bool) -> str:
+def secret_mount(name: str, target: str) -> str:
+    """Render the mount of a secret."""
+    return f"--mount=type=secret,id={name},target={target},mode=0444"
+
+
+def file_secrets(plan: Plan) -> dict[str, str]:
+    """Name the secrets that hold the requirement files, by path."""
+    return {path: f"binderlet-file-{number}" for number, path in enumerate(sorted(plan.requirements))}
+
+
+def _files(plan: Plan, *, by_secrets: bool) -> str:
+    if not by_secrets:
+        return f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS}"
+    found = file_secrets(plan).items()
+    return " ".join(secret_mount(name, f"{STEP}/{REQUIREMENTS}/{path}") for path, name in found)
+
+
+def _install(plan: Plan, lock: str, mounts: str, *, wheels_only: bool, cache_mounts: bool) -> str:
     file = shlex.join([*plan.installer_options, "-r", plan.requirements_file])
-    mounts = f"--mount=type=bind,source={REQUIREMENTS},target=/tmp/{REQUIREMENTS} {UV_MOUNT}"
-    mounts += f" {LOCK_MOUNT}" if lock else ""
     enter = f"{USE_UV_CONFIGURATION}; cd /tmp/{REQUIREMENTS}"
     if not wheels_only:
         # pip knows neither dates nor how to leave out what packages ask for and the lock has anyway.

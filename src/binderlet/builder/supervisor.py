@@ -32,6 +32,7 @@ from binderlet.builder import steps
 OUTPUT = re.compile(rb"#\d+ \d+\.\d+ ?(.*)", re.DOTALL)
 STEP = re.compile(rb"#\d+ (\[[^\]]*\d+/\d+\] .*)", re.DOTALL)
 EXPORT = re.compile(rb"#\d+ exporting (to image$|layers (\d+\.\d+)s done)")
+IMAGE = re.compile(rb"#\d+ writing image (sha256:[0-9a-f]{64})")
 NOISE = re.compile(rb"#\d+( |$)|-{6}$| > |\s*$|WARNING: (No output specified|buildx)")
 OUR_STEP_FAILED = re.compile(rb"(ERROR: |error: )?(failed to solve|executor failed|process \")")
 TAIL_BYTES = 64 * 1024
@@ -124,6 +125,8 @@ class Output:
         self._tail_size = 0
         self.dropped = 0
         self.lock = b""
+        self.image = b""
+        """Id of the last image that was made, where the build tool says it."""
 
     def feed(self, chunk: bytes) -> None:
         """Take more output; an unfinished line waits for its end."""
@@ -132,6 +135,8 @@ class Output:
             lines.append(self._rest)
             self._rest = b""
         shown = lines
+        for found in filter(None, map(IMAGE.match, lines)):
+            self.image = found[1]
         if self._readable is not None:
             shown = [line for line in map(self._readable.line, lines) if line is not None]
         for line in [line for line in shown if line.startswith(LOCK_MARK)]:
@@ -315,6 +320,7 @@ def main(folder: str) -> int:
     output.finish()
     body = {"code": code, "reason": reason, "tail": output.tail().decode("utf-8", "replace")}
     body["lock"] = output.lock.decode("utf-8", "replace")
+    body["image"] = output.image.decode()
     write_whole(folder, "result.json", body)
     for file_number in (log, copy, lock):
         os.close(file_number)

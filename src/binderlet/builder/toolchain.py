@@ -35,7 +35,7 @@ class BuildCommand:
     """An ignore file lies beside it, its name and ``.dockerignore``, unless ``has_ignore_file`` is false."""
     context: Path
     tag: str
-    """Empty where no image is to be made, but ``output``."""
+    """Empty where the image needs no name, or none is to be made, but ``output``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     """Build arguments; those that Docker predefines, such as proxies, do not stay in the image."""
@@ -50,6 +50,8 @@ class BuildCommand:
     """False leaves it to the context's own ignore file."""
     output: Path | None = None
     """A folder that gets the last stage's files, instead of an image."""
+    target: str = ""
+    """The stage to build; empty for the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Toolchain:
         command = [self.program, *self._verb(build)]
         command += ["--file", str(build.dockerfile), *(["--tag", build.tag] if build.tag else [])]
         command += ["--network", build.network] if build.network else []
+        command += ["--target", build.target] if build.target else []
         command += ["--output", f"type=local,dest={build.output}"] if build.output else []
         arguments = dict(build.arguments)
         if build.cache_namespace and self.has_cache_mounts:

@@ -40,7 +40,9 @@ async def open_workbench(settings: Settings, network: NetworkEnvironment, state:
         tools = await choose_toolchain(socket=docker.socket, engine_is_podman=docker.is_podman)
         images = LocalImages(docker)
         base = BaseImages(docker, settings.builder, network, tools, state / "base")
-        builder = BuildKitBuilder(settings.builder, network, toolchain=tools, base=base, images=images, state=state)
+        builder = BuildKitBuilder(
+            settings.builder, network, toolchain=tools, base=base, images=images, state=state, label=images.label
+        )
         undo.push_async_callback(builder.close)
         await images.refresh()
         yield Workbench(images, builder, tools, base)

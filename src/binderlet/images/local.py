@@ -13,7 +13,7 @@ import structlog
 from aiodocker.exceptions import DockerError
 
 from binderlet.clients.docker import FOREIGN_ERRORS, DockerClient, engine_errors, translate
-from binderlet.errors import BinderletError, EngineUnavailable, ImageMissing
+from binderlet.errors import BinderletError, EngineUnavailable, ImageMissing, LaunchFailed
 from binderlet.model import Image
 from binderlet.tasks import Tasks
 
@@ -86,6 +86,20 @@ class LocalImages:
         except FOREIGN_ERRORS as error:
             raise translate(error) from error
         self._index.pop(name, None)
+
+    async def label(self, image: str, name: str, labels: Mapping[str, str]) -> Image:
+        """Give an image without a name, known by its id, a name and more labels; its layers stay as they are.
+
+        Raises:
+            BinderletError: the engine cannot, or does not answer.
+        """
+        with engine_errors():
+            await self._docker.relabel(image, name, labels)
+        found = await self._look(name)
+        if found is None or not labels.items() <= found.labels.items():
+            raise LaunchFailed(f"The container engine did not give {name} to the image {image}.")
+        self._tasks.start(self.remove(image), name="remove nameless image")
+        return found
 
     async def close(self) -> None:
         """See ``ImageStore``; the client stays open, for others use it, too."""
