@@ -20,7 +20,7 @@ from binderlet.builder.diagnose import FROM_SOURCE
 from binderlet.builder.job import Job, Outcome
 from binderlet.builder.keys import job_key
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BadRepository, BuildFailed, BuildTimeout, RegistryUnreachable
+from binderlet.errors import BuildFailed, BuildTimeout, RegistryUnreachable
 from support.tiny_base import docker
 from support.workshop import NETWORK, Workshop
 
