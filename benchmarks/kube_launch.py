@@ -1,7 +1,8 @@
 """``kube_launch``: from the request for a launch of a built image to the first 200 of ``/lab``, on a real cluster.
 
 Reference: a bare pod of the same image, with the same command and limits, made by one call to the API, to the same
-page. One of each in turn. ``KUBECONFIG`` names the cluster, ``KUBE_IMPORT`` the command that puts images on its node.
+page. One of each in turn. ``KUBECONFIG`` names the cluster, ``KUBE_IMPORT`` the command that puts images on its node;
+otherwise ``scripts/cluster`` makes one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from binderlet.clients.kubernetes import KubernetesClient
 from binderlet.clients.kubernetes_access import find_access
 from binderlet.config.kubernetes import KubernetesSettings
 from support.cluster import Cluster, cluster, import_command
+from support.own_cluster import own_cluster
 from support.service import LiveService
 
 RUNS = 9
@@ -81,9 +83,15 @@ class BarePod:
 
 def main() -> None:
     """Measure and print; without a cluster there is nothing to measure."""
-    if not os.environ.get("KUBECONFIG") or not import_command():
-        say("kube_launch needs a cluster: set KUBECONFIG and KUBE_IMPORT")
-        return
+    with own_cluster() as missing:
+        if missing or not import_command():
+            say(f"kube_launch needs a cluster: {missing or 'set KUBE_IMPORT, too'}")
+            return
+        run()
+
+
+def run() -> None:
+    """Measure and print."""
     ours: list[float] = []
     floor: list[float] = []
     with cluster() as kube:

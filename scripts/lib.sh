@@ -59,6 +59,23 @@ install_test_browser() {
   as_root "$venv/bin/playwright" install --with-deps chromium
 }
 
+# For the tests of the chart, which are skipped without it.
+install_test_helm() { "$venv/bin/python" "$root/scripts/helm.py" || true; }
+
+# build_test_cluster TESTS: in the background, behind everything else; what needs it comes last. Once a machine.
+build_test_cluster() {
+  [ -z "${KUBECONFIG:-}" ] && [[ -z $1 || $1 = *kube* ]] || return 0
+  set -m
+  nice -n 19 "$root/scripts/cluster" build >"$state/cluster.log" 2>&1 &
+  set +m
+  cluster_build=$!
+}
+
+# Ends the building where tests end before it.
+end_test_cluster() {
+  [ -z "${cluster_build:-}" ] || [ -z "$(jobs -pr)" ] || kill -- "-$cluster_build" || true
+}
+
 # install_python LOCK: the Python environment, exactly as in that lock file; brought up to date when the file changes.
 install_python() {
   local lock="$root/$1" stamp="$venv/.installed-$1" wanted python

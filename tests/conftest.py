@@ -8,6 +8,12 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from support.own_cluster import (  # noqa: F401 - hooks, which pytest finds by their names
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+)
 from support.s3_server import S3Server, s3_server
 
 POOLS = ("asyncio_", "ThreadPoolExecutor-", "hibernate_", "housekeeper_")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from support.cluster import Cluster, cluster, import_command
+from support.gate import gated_kubeconfig
 from support.service import Forge, LiveService, Serve, git_spec
 from support.visit import Visit, wait_for
 
@@ -86,6 +88,29 @@ def test_control_plane_is_killed(kube: Cluster, service: LiveService, spec: str)
     wait_for(lambda: [one["id"] for one in service.sessions()] == [visit.id], seconds=30, what="it was found")
     visit.get("api/status")
     service.admin("DELETE", f"/sessions/{visit.id}")
+
+
+def test_api_server_gone_for_a_minute(kube: Cluster, serve: Serve, spec: str, tmp_path: Path) -> None:
+    """Without the API server sessions go on, launches fail and say so; with it again both are as they should be."""
+    with (
+        gated_kubeconfig(Path(os.environ["KUBECONFIG"]), tmp_path) as (gate, kubeconfig),
+        serve(**settings(kube, kubernetes__kubeconfig=str(kubeconfig))) as service,
+    ):
+        stays, goes = (Visit(service.ready(spec, timeout=280)) for _ in range(2))
+        names = {pod["metadata"]["annotations"]["binderlet.session"]: pod["metadata"]["name"] for pod in kube.pods()}
+        gate.close()
+        back = time.monotonic() + 60
+        kube.kubectl("delete", "pod", names[goes.id], "--grace-period=0", "--force")
+        failed = service.launch(spec, timeout=280)[-1]
+        assert (failed["phase"], failed["code"]) == ("failed", "engine_unavailable")
+        while time.monotonic() < back:
+            stays.get("api/status")
+            assert service.get("health")[0] in {200, 503}
+            time.sleep(1)
+        gate.open()
+        wait_for(lambda: [one["id"] for one in service.sessions()] == [stays.id], seconds=60, what="it is seen again")
+        Visit(service.ready(spec, timeout=280)).get("api/status")
+        assert stays.run_cell("print(6 * 7)") == "42\n"
 
 
 def test_pod_deleted_by_an_operator(kube: Cluster, service: LiveService, spec: str) -> None:

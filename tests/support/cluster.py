@@ -1,4 +1,7 @@
-"""A real cluster for tests, taken from ``KUBECONFIG``: a namespace of our own, and ways to look inside; synchronous.
+"""A real cluster for tests, which ``KUBECONFIG`` names: a namespace of our own, and ways to look inside; synchronous.
+
+Where nobody names one it is that of ``support.own_cluster``, which also sets ``KUBE_NODE``: the program that can stop
+its parts for a while.
 
 ``KUBE_IMPORT`` is a command that takes an image as a tar archive and puts it on the cluster's nodes, such as
 ``k3s ctr images import -``. Without it the tiny image must be there already, and tests that build images are skipped.
@@ -20,6 +23,7 @@ from typing import Any
 import pytest
 
 from support.engines import TINY_IMAGE, EngineApi, docker_socket, fresh_name, tiny_image
+from support.own_cluster import OWN
 from support.service import docker
 
 
@@ -65,9 +69,32 @@ def import_command() -> list[str]:
 def has_cluster() -> None:
     """Skip the test where there is no cluster."""
     if not os.environ.get("KUBECONFIG"):
-        pytest.skip("KUBECONFIG names no cluster")
+        pytest.skip(OWN.missing or "KUBECONFIG names no cluster")
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
+
+
+def node() -> NodeParts:
+    """Give the parts of the cluster's only node; skips the test where the cluster is not ours to break."""
+    if not (program := os.environ.get("KUBE_NODE")):
+        pytest.skip("this would break parts of the cluster, which only scripts/cluster has for that")
+    return NodeParts(program)
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """The programs of a cluster that tests may break."""
+
+    program: str
+
+    @contextmanager
+    def frozen(self, part: str) -> Iterator[None]:
+        """Keep one from doing anything, such as ``kubelet``."""
+        subprocess.run([self.program, "signal", "STOP", part], check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run([self.program, "signal", "CONT", part], check=True, capture_output=True)
 
 
 @contextmanager
