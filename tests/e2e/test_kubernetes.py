@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from support.cluster import Cluster, cluster, import_command
-from support.gate import gated_kubeconfig
+from support.gate import Gate, gated_kubeconfig
 from support.service import Forge, LiveService, Serve, git_spec
 from support.visit import Visit, wait_for
 
@@ -50,9 +50,23 @@ def settings(kube: Cluster, **more: object) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def service(serve: Serve, kube: Cluster) -> Iterator[LiveService]:
+def gated(kube: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gate, Path]]:
+    """A way to the API server that can be closed, and a kubeconfig file that takes it."""
+    with gated_kubeconfig(Path(os.environ["KUBECONFIG"]), tmp_path_factory.mktemp("gate")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def gate(gated: tuple[Gate, Path]) -> Gate:
+    """The way to the API server that the service takes."""
+    return gated[0]
+
+
+@pytest.fixture(scope="module")
+def service(serve: Serve, kube: Cluster, gated: tuple[Gate, Path]) -> Iterator[LiveService]:
     """A service whose sessions are its pods; quiet ones are pushed out soon."""
-    with serve(**settings(kube, hibernate__after="5s", hibernate__every="1s")) as running:
+    chosen = settings(kube, hibernate__after="5s", hibernate__every="1s", kubernetes__kubeconfig=str(gated[1]))
+    with serve(**chosen) as running:
         yield running
 
 
@@ -90,27 +104,26 @@ def test_control_plane_is_killed(kube: Cluster, service: LiveService, spec: str)
     service.admin("DELETE", f"/sessions/{visit.id}")
 
 
-def test_api_server_gone_for_a_minute(kube: Cluster, serve: Serve, spec: str, tmp_path: Path) -> None:
+def test_api_server_gone_for_a_minute(kube: Cluster, gate: Gate, service: LiveService, spec: str) -> None:
     """Without the API server sessions go on, launches fail and say so; with it again both are as they should be."""
-    with (
-        gated_kubeconfig(Path(os.environ["KUBECONFIG"]), tmp_path) as (gate, kubeconfig),
-        serve(**settings(kube, kubernetes__kubeconfig=str(kubeconfig))) as service,
-    ):
-        stays, goes = (Visit(service.ready(spec, timeout=280)) for _ in range(2))
-        names = {pod["metadata"]["annotations"]["binderlet.session"]: pod["metadata"]["name"] for pod in kube.pods()}
-        gate.close()
-        back = time.monotonic() + 60
-        kube.kubectl("delete", "pod", names[goes.id], "--grace-period=0", "--force")
-        failed = service.launch(spec, timeout=280)[-1]
-        assert (failed["phase"], failed["code"]) == ("failed", "engine_unavailable")
-        while time.monotonic() < back:
-            stays.get("api/status")
-            assert service.get("health")[0] in {200, 503}
-            time.sleep(1)
-        gate.open()
-        wait_for(lambda: [one["id"] for one in service.sessions()] == [stays.id], seconds=60, what="it is seen again")
-        Visit(service.ready(spec, timeout=280)).get("api/status")
-        assert stays.run_cell("print(6 * 7)") == "42\n"
+    stays, goes = (Visit(service.ready(spec, timeout=280)) for _ in range(2))
+    names = {pod["metadata"]["annotations"]["binderlet.session"]: pod["metadata"]["name"] for pod in kube.pods()}
+    gate.close()
+    back = time.monotonic() + 60
+    kube.kubectl("delete", "pod", names[goes.id], "--grace-period=0", "--force")
+    failed = service.launch(spec, timeout=280)[-1]
+    assert (failed["phase"], failed["code"]) == ("failed", "engine_unavailable")
+    while time.monotonic() < back:
+        stays.get("api/status")
+        assert service.get("health")[0] in {200, 503}
+        time.sleep(1)
+    gate.open()
+    wait_for(lambda: [one["id"] for one in service.sessions()] == [stays.id], seconds=60, what="it is seen again")
+    assert stays.run_cell("print(6 * 7)") == "42\n"
+    another = Visit(service.ready(spec, timeout=280))
+    another.get("api/status")
+    for visit in (stays, another):
+        service.admin("DELETE", f"/sessions/{visit.id}")
 
 
 def test_pod_deleted_by_an_operator(kube: Cluster, service: LiveService, spec: str) -> None:

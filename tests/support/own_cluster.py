@@ -5,38 +5,47 @@ Tests that need a cluster come last, so that it can be built while the others ru
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shlex
 import subprocess
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "cluster"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "binderlet"
+FOLDER = CACHE / "cluster"
+BY_TESTS = FOLDER / "run" / "by-tests"
+"""There where tests or benchmarks brought it up."""
 
 
 class OwnCluster:
-    """Brought up when it is first wanted; ``close`` ends it, unless it ran before."""
+    """Brought up when it is first wanted, and ended by the last that used it, unless a person brought it up."""
 
     def __init__(self) -> None:
         self.missing = ""
         """Why there is none, once that is known."""
-        self._is_ours = False
-        self._tried = False
+        self._users: IO[str] | None = None
 
     def want(self, *options: str) -> None:
         """Have a cluster that the environment names; or know why there is none."""
-        if self._tried or os.environ.get("KUBECONFIG"):
+        if self.missing or os.environ.get("KUBECONFIG"):
             return
-        self._tried = True
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        self._users = (FOLDER / "users").open("w")
+        fcntl.flock(self._users, fcntl.LOCK_SH)
         if not self._use():
-            self._is_ours = True
             done = subprocess.run([PROGRAM, "up", *options], check=False, capture_output=True, text=True)
-            if done.returncode or not self._use():
-                self.missing = " ".join(done.stderr.replace("error: ", "").replace("  hint:", "").split())
+            if BY_TESTS.parent.exists():
+                BY_TESTS.touch()
+            if not self._use():
+                said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+                self.missing = said[-1].removeprefix("error: ") if said else "the test cluster does not come up"
                 self.close()
 
     def _use(self) -> bool:
@@ -47,11 +56,15 @@ class OwnCluster:
         return done.returncode == 0
 
     def close(self) -> None:
-        """End it, if this began it."""
-        if self._is_ours:
-            self._is_ours = False
-            os.environ.pop("KUBECONFIG", None)
-            subprocess.run([PROGRAM, "down"], check=False, capture_output=True)
+        """Use it no more; end it if nobody else does."""
+        if self._users is None:
+            return
+        os.environ.pop("KUBECONFIG", None)
+        with self._users, contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if BY_TESTS.exists():
+                subprocess.run([PROGRAM, "down"], check=False, capture_output=True)
+        self._users = None
 
 
 OWN = OwnCluster()
