@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from binderlet.deploy import own_image
+from binderlet.deploy import k3s, k3s_upgrade, own_image
 from binderlet.deploy.install import release
 from support.command import Command
+
+
+def archive(path: Path) -> Path:
+    """Write an archive of an image, and nothing in it."""
+    with tarfile.open(path, "w") as target:
+        text = json.dumps([{"RepoTags": ["binderlet:1"]}]).encode()
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(text)
+        target.addfile(member, io.BytesIO(text))
+    return path
 
 
 @pytest.fixture
@@ -47,3 +60,27 @@ def test_image(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert command("k3s", "image", "out.tar", "--name", "b:3", "--wheel", "w.whl") == 0
     assert made == [(Path("w.whl"), "b:3", Path("out.tar"))]
     assert "out.tar: b:3" in command.out
+
+
+def test_install_with_the_image(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare machine gets the image, the chart with these settings, and ports that lead to HAProxy's pods."""
+    image = archive(tmp_path / "own.tar")
+    folder, root = tmp_path / "from", tmp_path / "root"
+    folder.mkdir()
+    (folder / "install.sh").write_text("#!/bin/sh\n")
+    arguments = ("k3s", "install", "--image", str(image), "--no-upgrades", "--root", str(root))
+    assert command(*arguments, "--dry-run") == 0
+    assert "would write /var/lib/rancher/k3s/agent/images/binderlet.tar: binderlet:1" in command.out
+    assert not root.exists()
+    told: list[object] = []
+    monkeypatch.setattr(k3s_upgrade, "set_up", lambda *given, **_: told.append(given))
+    monkeypatch.setattr(k3s_upgrade, "follow", lambda *_: None)
+    monkeypatch.setattr(k3s, "changed", lambda wanted, _root: wanted)
+    assert command(*arguments) == 0
+    assert "kubectl -n binder get pods" in command.out
+    ((_, wanted),) = told  # type: ignore[misc]  # what set_up was given
+    files = {str(file.path): file.text for file in wanted}
+    assert "servicelb" not in files["/etc/rancher/k3s/config.yaml"]
+    assert "HelmChart" in files["/var/lib/rancher/k3s/server/manifests/binderlet-chart.yaml"]
+    assert "/var/lib/rancher/k3s/server/manifests/binderlet.yaml" not in files
+    assert (root / "var/lib/rancher/k3s/agent/images/binderlet.tar").exists()

@@ -18,7 +18,7 @@ SETTINGS = {
     "server": {"public_url": "https://binder.example.org", "port": 9999, "instance": "mine"},
     "https": {"mode": "acme", "domains": ["binder.example.org"]},
     "limits": {"sessions": 77},
-    "session": {"environment": {"MY_TOKEN": "hidden-1"}, "cpus": 2},
+    "session": {"environment": {"MY_TOKEN": "hidden-1"}, "cpus": 6},
     "registry": {"url": "https://registry.example.org/b", "username": "u", "password": "hidden-2"},
     "network": {
         "index_url": "https://u:hidden-3@index.example.org/simple",
@@ -48,7 +48,7 @@ def test_the_same_settings_in_a_pod(tmp_path: Path) -> None:
     assert loaded == expected
     assert (values["instance"], values["sessions"]["namespace"]) == ("mine", "mine-sessions")
     assert values["sessions"]["quota"] == {"pods": 77}
-    assert values["sessions"]["maximum"]["cpu"] == "2"
+    assert values["sessions"]["maximum"] == {"memory": str(8 * 1024**3), "cpu": "6"}
 
 
 def test_secrets_are_in_no_file() -> None:

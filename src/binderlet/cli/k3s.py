@@ -42,6 +42,12 @@ Channel = Annotated[
 Upgrades = Annotated[
     bool, typer.Option("--upgrades/--no-upgrades", help="Follow K3s's releases by a timer, once a week.")
 ]
+Archive = Annotated[
+    Path | None,
+    typer.Option(
+        "--image", metavar="FILE", exists=True, help="Image of binderlet, from 'binderlet k3s image', to run it there."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and do nothing.")]
 Root = Annotated[Path, typer.Option(hidden=True, help="Folder instead of /.")]
 
@@ -53,6 +59,7 @@ def install(
     version: Version = "",
     channel: Channel = "",
     upgrades: Upgrades = True,
+    image: Archive = None,
     dry_run: DryRun = False,
     root: Root = Path("/"),
     config: ConfigFile = None,
@@ -60,12 +67,19 @@ def install(
 ) -> None:
     """Make this machine the server of a K3s for sessions; safe to run again at any time.
 
-    Writes K3s's settings and what the cluster is prepared with, then runs K3s's own installer.
+    Writes K3s's settings and what the cluster is prepared with, then runs K3s's own installer. With --image binderlet
+    itself runs in the cluster, too, by its chart with these settings.
     """
+    from binderlet.cli.k3s_chart import prepare_chart
     from binderlet.deploy.k3s import our_settings
 
     source = Source(folder, version, channel, upgrades)
-    _set_up(read_settings(config, keys).settings, None, source, root, dry_run=dry_run)
+    settings = read_settings(config, keys).settings
+    chart = prepare_chart(settings, image, root, dry_run=dry_run) if image else ""
+    _set_up(settings, None, source, root, dry_run=dry_run, chart=chart)
+    if chart:
+        typer.echo("Then: k3s kubectl -n binder get pods")
+        return
     typer.echo(f"Settings for binderlet.toml:\n\n{our_settings()}")
     if not dry_run:
         typer.echo("Then: binderlet k3s check")
@@ -143,12 +157,14 @@ class Source(NamedTuple):
     upgrades: bool
 
 
-def _set_up(settings: Settings, joined: Join | None, source: Source, root: Path, *, dry_run: bool) -> None:
+def _set_up(
+    settings: Settings, joined: Join | None, source: Source, root: Path, *, dry_run: bool, chart: str = ""
+) -> None:
     from binderlet.clients.memory import read_hardware
     from binderlet.deploy import k3s, k3s_upgrade
 
     role: Role = "server" if joined is None else "agent"
-    wanted = k3s.files(settings, read_hardware().memory, joined)
+    wanted = k3s.files(settings, read_hardware().memory, joined, chart=chart)
     if source.upgrades:
         wanted += k3s_upgrade.units(role, channel=source.channel, folder=source.folder)
     changed = k3s.changed(wanted, root)

@@ -60,3 +60,16 @@ def image(
         release = this_release(Path(folder), wheel)
         found = make(release, network_of(settings), name, target, sources=sources_of(settings))
     typer.echo(f"{target}: {name} ({found[:19]})")
+
+
+def prepare_chart(settings: Settings, archive: Path, root: Path, *, dry_run: bool) -> str:
+    """Lay the image where K3s takes it from, and give the manifests of the chart."""
+    from binderlet.deploy import k3s_chart
+
+    name = k3s_chart.image_in(archive)
+    if dry_run:
+        typer.echo(f"would write {k3s_chart.IMAGES / 'binderlet.tar'}: {name}")
+    elif k3s_chart.place_image(archive, root):
+        typer.echo(f"writing {k3s_chart.IMAGES / 'binderlet.tar'}: {name}")
+    secret = "0" * 64 if dry_run else token_secret(settings)
+    return k3s_chart.manifests(settings, name, secret, k3s_chart.chart_folder())

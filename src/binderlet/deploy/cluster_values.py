@@ -20,6 +20,8 @@ from binderlet.config.schema import Settings
 SESSIONS_NAMESPACE = "binderlet-sessions"
 PODS = 500
 """Of all sessions together, where ``limits.sessions`` says nothing."""
+LARGEST_MEMORY, LARGEST_CPU = 8 * 1024**3, 4
+"""What any session may have, where the settings do not give more."""
 TOKEN_SECRET = "BINDERLET_SECURITY__BUILD_TOKEN_SECRET"  # noqa: S105 - a name
 OF_THE_POD = ("paths.", "pair.", "https.")
 """Sections that are this machine's business, or the chart's."""
@@ -44,7 +46,10 @@ def values_of(settings: Settings, image: str, token_secret: str) -> dict[str, An
         "sessions": {
             "namespace": settings.kubernetes.namespace or SESSIONS_NAMESPACE,
             "quota": {"pods": most},
-            "maximum": {"memory": str(settings.session.memory), "cpu": f"{settings.session.cpus:g}"},
+            "maximum": {
+                "memory": str(max(settings.session.memory, LARGEST_MEMORY)),
+                "cpu": f"{max(settings.session.cpus, LARGEST_CPU):g}",
+            },
         },
         "controlPlane": {
             "enabled": True,

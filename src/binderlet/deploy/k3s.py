@@ -31,6 +31,7 @@ NETWORK_BITS = 22
 """Of each node's network: a thousand addresses, where the default has 254."""
 CONFIG = Path("/etc/rancher/k3s")
 MANIFESTS = Path("/var/lib/rancher/k3s/server/manifests")
+CHART = "binderlet-chart.yaml"
 SYSCTL = Path("/etc/sysctl.d/90-binderlet-k3s.conf")
 NAMESPACE = "binderlet-sessions"
 Role = Literal["server", "agent"]
@@ -69,28 +70,32 @@ def max_pods(memory: int, request: int) -> int:
     return max(FEWEST_PODS, min(MOST_PODS, memory // max(request, 1) + SYSTEM_PODS))
 
 
-def files(settings: Settings, memory: int, join: Join | None = None) -> list[File]:
-    """Give the files of a server, or of a node that joins one; ``memory`` is the machine's, in bytes."""
+def files(settings: Settings, memory: int, join: Join | None = None, *, chart: str = "") -> list[File]:
+    """Give the files of a server, or of a node that joins one; ``memory`` is the machine's, in bytes.
+
+    ``chart`` is what a server runs binderlet itself by; without it the cluster is prepared for sessions alone.
+    """
     found = [
-        File(CONFIG / "config.yaml", _yaml(config(join)), 0o600),
+        File(CONFIG / "config.yaml", _yaml(config(join, inside=bool(chart))), 0o600),
         File(CONFIG / "kubelet.yaml", _yaml(kubelet(settings, memory))),
         File(SYSCTL, sysctl()),
     ]
     if mirrors := registries(settings):
         found.append(File(CONFIG / "registries.yaml", _yaml(mirrors), 0o600))
     if join is None:
-        found.append(File(MANIFESTS / "binderlet.yaml", manifests(), 0o600))
+        name = CHART if chart else "binderlet.yaml"
+        found.append(File(MANIFESTS / name, chart or manifests(), 0o600))
     return found
 
 
-def config(join: Join | None = None) -> dict[str, Any]:
-    """Give K3s's own settings."""
+def config(join: Join | None = None, *, inside: bool = False) -> dict[str, Any]:
+    """Give K3s's own settings; with ``inside`` HAProxy is in the cluster, too, and K3s leads a node's ports to it."""
     common = {"kubelet-arg": [f"config={CONFIG / 'kubelet.yaml'}"]}
     if join is not None:
         return {"server": join.server, "token": join.token, **common}
     return {
         # HAProxy serves visitors, and nothing else takes ports of the machine.
-        "disable": ["traefik", "servicelb"],
+        "disable": ["traefik"] if inside else ["traefik", "servicelb"],
         "write-kubeconfig-mode": "0600",
         "secrets-encryption": True,
         "kube-controller-manager-arg": [f"node-cidr-mask-size={NETWORK_BITS}"],
@@ -173,11 +178,17 @@ def look_at_node(settings: Settings, memory: int, root: Path = Path("/")) -> lis
     except OSError:
         return []
     join = Join(str(ours["server"]), str(ours.get("token", ""))) if "server" in ours else None
-    other = [str(file.path) for file in changed(files(settings, memory, join), root)]
+    # What the chart was given is its own business: it is not made again here, as the image is not known.
+    chart = _read(_below(root, MANIFESTS / CHART))
+    other = [str(file.path) for file in changed(files(settings, memory, join, chart=chart), root)]
     if not other:
         return [Finding("node", "ok", "K3s's settings are as they should be")]
     again = "binderlet k3s install" if join is None else f"binderlet k3s join {join.server}"
     return [Finding("node", "warn", f"other than these settings say: {', '.join(other)}", f"{again}, once more")]
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _below(root: Path, path: Path) -> Path:
