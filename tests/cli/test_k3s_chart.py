@@ -72,14 +72,13 @@ def test_install_with_the_image(command: Command, tmp_path: Path, monkeypatch: p
     assert command(*arguments, "--dry-run") == 0
     assert "would write /var/lib/rancher/k3s/agent/images/binderlet.tar: binderlet:1" in command.out
     assert not root.exists()
-    told: list[object] = []
-    monkeypatch.setattr(k3s_upgrade, "set_up", lambda *given, **_: told.append(given))
+    told: list[list[k3s.File]] = []
+    monkeypatch.setattr(k3s_upgrade, "set_up", lambda _role, wanted, **_: told.append(wanted))
     monkeypatch.setattr(k3s_upgrade, "follow", lambda *_: None)
     monkeypatch.setattr(k3s, "changed", lambda wanted, _root: wanted)
     assert command(*arguments) == 0
     assert "kubectl -n binder get pods" in command.out
-    ((_, wanted),) = told  # type: ignore[misc]  # what set_up was given
-    files = {str(file.path): file.text for file in wanted}
+    files = {str(file.path): file.text for file in told[0]}
     assert "servicelb" not in files["/etc/rancher/k3s/config.yaml"]
     assert "HelmChart" in files["/var/lib/rancher/k3s/server/manifests/binderlet-chart.yaml"]
     assert "/var/lib/rancher/k3s/server/manifests/binderlet.yaml" not in files

@@ -59,7 +59,7 @@ def release(kube: Cluster, images: tuple[str, str], tmp_path_factory: pytest.Tem
 async def echoes(socket: aiohttp.ClientWebSocketResponse) -> bool:
     """Whether a message comes back."""
     await socket.send_str("hello")
-    return (await socket.receive(timeout=20)).data == "hello"
+    return str((await socket.receive(timeout=20)).data) == "hello"
 
 
 async def test_the_leader_dies(release: Release) -> None:
