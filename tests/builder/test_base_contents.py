@@ -66,6 +66,13 @@ def test_settings_hold(lab: Container) -> None:
     assert "Extension Manager is 'readonly'" in lab.logs()
 
 
+def test_nothing_goes_wrong_at_the_start(lab: Container) -> None:
+    """Every extension is linked and loaded, also the one through which those of the classic notebook come."""
+    said = lab.logs()
+    assert "Traceback" not in said
+    assert "notebook_shim | extension was successfully linked" in said
+
+
 def test_kernels_and_terminals_start(lab: Container) -> None:
     """A kernel and a terminal can be started, and the kernel becomes idle or is starting."""
     status, kernel = lab.get("/user/x/api/kernels", "POST", b"{}")
