@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,14 +152,63 @@ ELSEWHERE = {
 """Rows that are tested in another place."""
 
 
+AHEAD = 2
+"""Rows that are launched while one is looked at."""
+
+
+class Ahead:
+    """Launches rows, and those that come next while one is looked at: much of a build is waiting for the network."""
+
+    def __init__(self, service: LiveService, forge: Forge) -> None:
+        self._service = service
+        self._forge = forge
+        self._pool = ThreadPoolExecutor(1 + AHEAD)
+        self._launches: dict[str, Future[Visit]] = {}
+
+    def session_of(self, name: str) -> Visit:
+        """Give the session of a row."""
+        place = list(ROWS).index(name)
+        for each in list(ROWS)[place : place + 1 + AHEAD]:
+            if each not in self._launches:
+                self._launches[each] = self._pool.submit(self._launch, each)
+        return self._launches[name].result()
+
+    def _launch(self, name: str) -> Visit:
+        _, url = self._forge.repository(ROWS[name].files)
+        return Visit(self._service.ready(git_spec(url), timeout=300))
+
+    def end(self, visit: Visit) -> None:
+        """End a session."""
+        self._service.admin("DELETE", f"/sessions/{visit.id}")
+
+    def close(self) -> None:
+        """Launch nothing more, and end what nobody looked at."""
+        self._pool.shutdown(cancel_futures=True)
+        ended = [
+            launch.result() for launch in self._launches.values() if not launch.cancelled() and not launch.exception()
+        ]
+        here = {session["id"] for session in self._service.sessions()}
+        for visit in ended:
+            if visit.id in here:
+                self.end(visit)
+
+
+@pytest.fixture(scope="module")
+def ahead(service: LiveService, forge: Forge) -> Iterator[Ahead]:
+    """One for all rows."""
+    made = Ahead(service, forge)
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("name", ROWS)
-def test_row(launch: Launch, name: str) -> None:
+def test_row(ahead: Ahead, name: str) -> None:
     """The session has what the files ask for, in its notebooks' kernel's own Python."""
-    row = ROWS[name]
-    session = launch(row.files)
+    session = ahead.session_of(name)
     session.get("lab")
-    shown = session.run_cell(row.python)
-    assert shown.strip() == row.printed
+    shown = session.run_cell(ROWS[name].python)
+    ahead.end(session)
+    assert shown.strip() == ROWS[name].printed
 
 
 def test_every_file_has_a_row() -> None:

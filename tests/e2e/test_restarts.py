@@ -7,8 +7,9 @@ import re
 import signal
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 
 from binderlet.engine.docker_spec import container_name
+from support.gateway import Served, serve_to_containers
 from support.gitserver import Program
 from support.service import Event, LiveService
 from support.site import Site, fetch, run_docker, said, site, until
@@ -28,13 +30,16 @@ pytestmark = [
 ]
 
 HELLO = {"README.md": "Hello"}
-LINES = 14
+LINES = 8
 LONG_BUILD = f"""\
 #!/bin/sh
 cat /proc/sys/kernel/random/uuid > nonce.txt
 echo nonce-$(cat nonce.txt)
-for number in $(seq {LINES}); do echo line-$number.; sleep 0.5; done
+for number in $(seq {LINES - 1}); do echo line-$number.; sleep 0.2; done
+until python -c 'import urllib.request as u; u.urlopen("ADDRESS/go")' 2>/dev/null; do sleep 0.1; done
+echo line-{LINES}.
 """
+"""A build that ends once the test lets it."""
 SLOW_START = '#!/bin/sh\nsleep 3\nexec "$@"\n'
 SESSIONS = 10
 WITHOUT_ROOTS_RIGHTS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
@@ -58,9 +63,39 @@ def follow(here: Site, spec: str, words: str) -> list[Event]:
     return story
 
 
-def come_back(here: Site, spec: str, story: list[Event]) -> list[Event]:
+def come_back(here: Site, spec: str, story: list[Event]) -> Iterator[Event]:
     """Ask again as a browser does that lost its connection."""
-    return list(here.service.stream(spec, after=story[-1]["id"]))
+    return here.service.stream(spec, after=story[-1]["id"])
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What ``LONG_BUILD`` waits for."""
+
+    served: Served
+    folder: Path
+
+    @property
+    def build(self) -> Program:
+        """The script of a build that has to wait."""
+        (self.folder / "go").unlink(missing_ok=True)
+        return Program(LONG_BUILD.replace("ADDRESS", self.served.address))
+
+    def let_go(self, story: Iterable[Event]) -> list[Event]:
+        """Give a story whose build ends when its first line has been seen."""
+        found = []
+        for event in story:
+            found.append(event)
+            if "nonce-" in str(event.get("message", "")):
+                (self.folder / "go").touch()
+        return found
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """One that builds reach."""
+    with serve_to_containers(tmp_path) as served:
+        yield Gate(served, tmp_path)
 
 
 def check_build(story: list[Event]) -> None:
@@ -78,15 +113,15 @@ def build_log(here: Site, words: str) -> str:
     return next((log for log in logs if words in log), "")
 
 
-def test_killed_during_a_build(shared: Site) -> None:
+def test_killed_during_a_build(shared: Site, gate: Gate) -> None:
     """The build tool goes on by itself; who comes back sees the whole log, and exactly one build ran."""
-    spec = shared.spec("long", {"postBuild": Program(LONG_BUILD)})
+    spec = shared.spec("long", {"postBuild": gate.build})
     story = follow(shared, spec, "line-3.")
     shared.service.kill()
     (nonce,) = re.findall(r"nonce-[0-9a-f-]{36}", said(story))
     until(lambda: "line-5." in build_log(shared, nonce))
     shared.service.start()
-    again = come_back(shared, spec, story)
+    again = gate.let_go(come_back(shared, spec, story))
     assert nonce in said(again)
     check_build(again)
 
@@ -99,7 +134,7 @@ def test_killed_during_a_launch(shared: Site) -> None:
     until(lambda: set(shared.containers(everything=False)) - before)
     shared.service.kill()
     shared.service.start()
-    again = come_back(shared, spec, story)
+    again = list(come_back(shared, spec, story))
     assert again[-1]["phase"] == "ready", again
     assert set(shared.containers()) - before == {container_of(shared, again[-1])}
     assert fetch(again[-1], "api/status")
@@ -153,13 +188,13 @@ async def test_killed_with_ten_sessions_open(shared: Site) -> None:
         assert len(shared.containers()) == SESSIONS - 1
 
 
-async def test_left_by_signal(shared: Site) -> None:
+async def test_left_by_signal(shared: Site, gate: Gate) -> None:
     """SIGUSR1 ends the control plane alone: the next one goes on with sessions, launches and builds."""
     here = shared
     open_session = here.service.ready(here.spec("many", HELLO))
     slow = here.spec("slow", {"start": Program(SLOW_START)})
     here.service.ready(slow)
-    long = here.spec("left", {"postBuild": Program(LONG_BUILD)})
+    long = here.spec("left", {"postBuild": gate.build})
     async with terminal(open_session) as echo:
         building = follow(here, long, "line-2.")
         before = set(here.containers())
@@ -170,8 +205,8 @@ async def test_left_by_signal(shared: Site) -> None:
         assert here.service.process.wait(30) == 0
         await echo("meanwhile")
         here.service.start()
-        built = come_back(here, long, building)
-        launched = come_back(here, slow, launching)
+        built = gate.let_go(come_back(here, long, building))
+        launched = list(come_back(here, slow, launching))
         await echo("after")
     check_build(built)
     assert fetch(launched[-1], "api/status")
