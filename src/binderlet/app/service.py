@@ -20,6 +20,7 @@ from binderlet.app.kubernetes import make_hibernator, tell_viewers
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
+from binderlet.app.preparing import prepare_builder
 from binderlet.app.record import Record
 from binderlet.app.upkeep import Parts as UpkeepParts
 from binderlet.app.upkeep import Upkeep
@@ -28,7 +29,6 @@ from binderlet.clients.memory import Hardware
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.errors import RouterUnavailable
-from binderlet.events.buildlog import BuildLog
 from binderlet.events.bus import Bus
 from binderlet.launch.admission import Admission
 from binderlet.launch.ahead import Desk, prepare
@@ -37,7 +37,6 @@ from binderlet.launch.builds import Builds
 from binderlet.launch.places import Places
 from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
-from binderlet.model import Check
 from binderlet.pages.views import Pages
 from binderlet.router.base import Router
 from binderlet.router.haproxy import HAProxyRouter
@@ -107,10 +106,25 @@ class Service:
         self._make_sessions(network.variables() | settings.session.environment)
         self._make_launches(hardware)
         self.membership = Membership(settings.federation, state)
+        self._make_record(network)
+        self.upkeep = Upkeep(
+            settings,
+            state,
+            machinery.shelf,
+            UpkeepParts(self.builds, self.sessions, self._starting, self.record.history, [self._claimed]),
+        )
+        self.upkeep.measured_by(self.record.metrics.registry)
+        self._backups = make_schedule(settings, network.ca_bundle)
+        self.upkeep.bucket = care_for(settings, machinery.tier, state, network.ca_bundle)
+        if self.https:
+            self._watch_certificate(self.https)
+
+    def _make_record(self, network: NetworkEnvironment) -> None:
+        settings = self.settings
         self._vitals = Vitals(
-            machinery.engine,
+            self._machinery.engine,
             self.router,
-            state=state,
+            state=self.state,
             min_free_disk=settings.builder.min_free_disk,
             free_disk=self._free_disk,
         )
@@ -124,26 +138,15 @@ class Service:
             self.hibernator,
             self.standbys,
             self._vitals,
-            others=self._more_checks,
+            others=lambda: self.record.counting.checks(),
         )
         self.record = Record(
-            state,
+            self.state,
             settings,
             self.view.status,
             {provider.id: provider.event_name for provider in self.providers.values()},
             ca_bundle=network.ca_bundle,
         )
-        self.upkeep = Upkeep(
-            settings,
-            state,
-            machinery.shelf,
-            UpkeepParts(self.builds, self.sessions, self._starting, self.record.history, [self._claimed]),
-        )
-        self.upkeep.measured_by(self.record.metrics.registry)
-        self._backups = make_schedule(settings, network.ca_bundle)
-        self.upkeep.bucket = care_for(settings, machinery.tier, state, network.ca_bundle)
-        if self.https:
-            self._watch_certificate(self.https)
 
     def _watch_certificate(self, https: Https) -> None:
         self._vitals.include(https.check)
@@ -252,7 +255,8 @@ class Service:
         if self._machinery.tier is not None:
             step("Starting the image registry")
             await self._machinery.tier.start()
-        await self._prepare_builder(step)
+        step(f"Preparing the base image ({self._machinery.description})")
+        await prepare_builder(self._machinery.builder, self.state / "base" / "log", self.tasks, step)
         step("Preparing the sessions' network")
         await self._machinery.engine.prepare()
         step("Starting HAProxy")
@@ -270,18 +274,6 @@ class Service:
         await self._listen()
         self._start_loops()
         await self._vitals.look()
-
-    async def _prepare_builder(self, step: Step) -> None:
-        step(f"Preparing the base image ({self._machinery.description})")
-        path = self.state / "base" / "log"
-        await asyncio.to_thread(path.unlink, missing_ok=True)
-        build_log = BuildLog(path)
-        showing = self.tasks.start(_show(build_log, step), name="base image's log")
-        try:
-            await self._machinery.builder.prepare(build_log)
-        finally:
-            build_log.finish()
-            await showing
 
     async def _take_over(self) -> None:
         """Find the sessions, builds and half-done launches of an earlier control plane."""
@@ -345,9 +337,6 @@ class Service:
             self._vitals.include(lambda: backup_check(schedule, self.settings.backup.every))
             self.tasks.start(schedule.run(), name="backups")
 
-    def _more_checks(self) -> tuple[Check, ...]:
-        return self.record.counting.checks()
-
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""
         # Where sessions run on other machines, the cluster's scheduler knows what fits.
@@ -406,9 +395,3 @@ class Service:
         for error in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(error, BaseException):
                 log.error("a session could not be ended", error=str(error))
-
-
-async def _show(build_log: BuildLog, step: Step) -> None:
-    async for event in build_log.follow():
-        if event.message.strip():
-            step(event.message.strip()[:160])
