@@ -138,7 +138,7 @@ class Service:
             self.hibernator,
             self.standbys,
             self._vitals,
-            others=lambda: self.record.counting.checks(),
+            others=lambda: self.record.counting.checks(),  # noqa: PLW0108 - there is no record yet
         )
         self.record = Record(
             self.state,
