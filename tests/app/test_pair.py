@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ import yaml
 
 from binderlet.app import pair as module
 from binderlet.app.machinery import Machinery
-from binderlet.app.pair import check, keep_standbys, name_of, secret_of, serve_pair
+from binderlet.app.pair import check, keep_standbys, name_of, secret_of, serve_pair, vanish
 from binderlet.app.run import Handle
 from binderlet.builder.fake import FakeBuilder
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.engine.fake import FakeEngine
-from binderlet.errors import ConfigError, EngineUnavailable
+from binderlet.errors import AddressInUse, ConfigError, EngineUnavailable
 from binderlet.images.fake import FakeImages
 from binderlet.router.process import HAProxyProcess
 from binderlet.sessions.adoptions import AdoptionFiles
@@ -236,6 +237,25 @@ async def test_a_leader_that_cannot_renew_ends_at_once(
         await eventually(lambda: _well(one), seconds=20)
         api.leases.fails = 500
         await eventually(lambda: ended == [1], seconds=20)
+
+
+async def test_one_that_cannot_begin(api: KubeApi) -> None:
+    """Where HAProxy's port is taken it says so, and stands for nothing."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(AddressInUse):
+            async with member(api, "a", port=taken.getsockname()[1]):
+                pytest.fail("it began")
+    assert (api.leases.lease or {})["spec"] == {}
+
+
+def test_vanishing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends at once, with what it had printed."""
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    vanish(3)
+    assert ended == [3]
 
 
 async def test_the_clusters_engine_is_fenced(api: KubeApi) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from binderlet.config.network import NetworkEnvironment
+from binderlet.config.schema import Settings
 from binderlet.deploy import own_image
 from binderlet.deploy.install.release import Release
-from binderlet.deploy.own_image import command, make, pack
+from binderlet.deploy.own_image import command, make, network_of, pack, sources_of
 from binderlet.errors import BuildFailed, MissingProgram
 
 RELEASE = Release(Path("/w/binderlet-1-py3-none-any.whl"), Path("/w/requirements.lock"))
@@ -75,3 +76,12 @@ def test_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         make(RELEASE, NetworkEnvironment(), "x", tmp_path / "x.tar")
     assert [path.name for path in tmp_path.iterdir()] == ["mmdebstrap"]
+
+
+def test_mirrors_and_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the settings', or this machine's own."""
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example.org/simple")
+    assert network_of(Settings()).index_url == "https://index.example.org/simple"
+    chosen = Settings.model_validate({"builder": {"base_mirror": "http://mirror.example.org/debian"}})
+    assert sources_of(chosen)[0] == "deb http://mirror.example.org/debian bookworm main"
+    assert all(line.startswith("deb ") for line in sources_of(Settings()))
