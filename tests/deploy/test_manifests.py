@@ -13,6 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
 import pytest
 import yaml
 
+from binderlet.builder.cluster.choice import CONTAINER, selector
 from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.kubernetes_spec import PART as PART_LABEL
@@ -139,10 +140,70 @@ def test_everything_fits_the_schema(version: str) -> None:
     assert program["kubernetes_agent.py"].strip() == source.read_text().strip()
 
 
+def builders(version: str, *values: str) -> list[dict[str, Any]]:
+    """Give what the chart makes for builders in a version of Kubernetes."""
+    chosen = [part for value in ("builders.enabled=true", "builders.image=b:1", *values) for part in ("--set", value)]
+    command = ["helm", "template", "x", str(CHART), "--kube-version", version, "-s", "templates/builders.yaml", *chosen]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_builders_fit_the_schema(version: str) -> None:
+    """Builder pods are valid, with a folder or a volume for their cache, and with user namespaces."""
+    more = ("builders.cache.persistent=true", "builders.cache.storageClass=fast", "builders.registryPassword=x")
+    for values in ((), (*more, "builders.egressTo={10.0.0.7/32}")):
+        for each in builders(version, *values):
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+@pytest.mark.parametrize(("values", "user"), [((), 2000), (("builders.userNamespaces=true",), 2001)])
+def test_builders_may_little(values: tuple[str, ...], user: int) -> None:
+    """They are never root, have two capabilities, no account, no writable image, no port, and limits."""
+    made = builders("1.33", *values)
+    pod = next(each for each in made if each["kind"] == "StatefulSet")["spec"]["template"]["spec"]
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsNonRoot"]) == (user, True)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod.get("hostUsers", True) is not bool(values)
+    [container] = pod["containers"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["SETUID", "SETGID"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "ports" not in container
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": "4Gi"}
+    assert {"name": "BINDERLET_CACHE_BYTES", "value": str(30 * 1024**3)} in container["env"]
+    assert {"name": "cache", "emptyDir": {"sizeLimit": "30Gi"}} in pod["volumes"]
+    assert not any("hostPath" in volume for volume in pod["volumes"])
+    policy = next(each for each in made if each["kind"] == "NetworkPolicy")["spec"]
+    assert policy["ingress"] == []
+    assert "10.0.0.0/8" in policy["egress"][-1]["to"][0]["ipBlock"]["except"]
+    rules = next(each for each in made if each["kind"] == "Role")["rules"]
+    assert [(rule["resources"], rule["verbs"]) for rule in rules] == [
+        (["pods"], ["get", "list"]),
+        (["pods/exec"], ["create", "get"]),
+    ]
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+def test_builders_are_what_is_looked_for() -> None:
+    """The labels are those by which the control plane finds its builders."""
+    template = next(each for each in builders("1.33") if each["kind"] == "StatefulSet")["spec"]["template"]
+    wanted = dict(pair.split("=") for pair in selector("binderlet").split(","))
+    assert wanted.items() <= template["metadata"]["labels"].items()
+    assert template["spec"]["containers"][0]["name"] == CONTAINER
+
+
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
 @pytest.mark.parametrize(
     ("values", "said"),
-    [("sessions.quotas.pods=3", "quotas"), ("sessions.quota.pods=many", "quota"), ("instance=Has Spaces", "instance")],
+    [
+        ("sessions.quotas.pods=3", "quotas"),
+        ("sessions.quota.pods=many", "quota"),
+        ("instance=Has Spaces", "instance"),
+        ("builders.enabled=true", "builders.image"),
+    ],
 )
 def test_wrong_values_are_refused(values: str, said: str) -> None:
     """Helm refuses a value that is misspelt or wrong, and names it."""

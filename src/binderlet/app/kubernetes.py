@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from binderlet.app.builders import cluster_machinery, host_of, with_registry
 from binderlet.app.machinery import Machinery, real_machinery
 from binderlet.builder.base import Builder
 from binderlet.builder.delivery import DeliveringBuilder, by_import, by_push
@@ -30,8 +31,13 @@ PLACES = 500
 
 
 def adapted(settings: Settings) -> Settings:
-    """Give the settings with what a cluster decides instead of this machine."""
+    """Give the settings with what a cluster decides instead of this machine.
+
+    Raises:
+        ConfigError: images are built there, and no registry is known.
+    """
     limits, session = settings.limits, settings.session
+    settings = with_registry(settings) if settings.builder_pods.namespace else settings
     return settings.model_copy(
         update={
             "limits": limits.model_copy(update={"sessions": limits.sessions or PLACES}),
@@ -49,11 +55,14 @@ async def kubernetes_machinery(settings: Settings, network: NetworkEnvironment, 
         ConfigError: no cluster is known, or images have no way to it.
         EngineUnavailable: cluster or container engine do not answer.
     """
-    check(settings)
+    if not settings.builder_pods.namespace:
+        check(settings)
     access = await asyncio.to_thread(find_access, settings.kubernetes)
     engine = KubernetesEngine(KubernetesClient(access), settings.engine, settings.kubernetes, settings.server.instance)
     try:
         version = await engine.ping()
+        if settings.builder_pods.namespace:
+            return await cluster_machinery(settings, network, engine, f"{version} at {access.server}")
         local = await real_machinery(settings, network, state)
     except BaseException:
         await engine.close()
@@ -74,9 +83,7 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigError: they have none.
     """
-    host, slash, _ = settings.builder.image_prefix.partition("/")
-    is_registry = bool(slash) and ("." in host or ":" in host or host == "localhost")
-    if settings.kubernetes.delivery == "push" and not is_registry:
+    if settings.kubernetes.delivery == "push" and not host_of(settings.builder.image_prefix):
         raise ConfigError(
             f"builder.image_prefix: {settings.builder.image_prefix!r} names no registry, and kubernetes.delivery is "
             "push.",

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -200,6 +200,14 @@ class BaseImages:
         """
         goes = [base for base in await self.kept() if not base.is_current or (python and base.python == python)]
         return [base for base in goes if await self._remove(base)]
+
+    async def debian(self, packages: tuple[str, ...], repository: str, log: BuildLog) -> str:
+        """Name an image of Debian with these packages alone, made where it is absent; raises as ``ensure``."""
+        made = replace(await asyncio.to_thread(self._recipe), packages=packages)
+        name = f"{repository}:{made.system_key}"
+        if await self._inspect(name) is None:
+            await self._bootstrap(made, name, log)
+        return name
 
     async def _remove(self, base: KeptBase) -> bool:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from binderlet.builder.base_image import BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.toolchain import Toolchain, choose_toolchain
-from binderlet.clients.docker import open_docker
+from binderlet.clients.docker import DockerClient, open_docker
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import Settings
 from binderlet.images.local import LocalImages
@@ -24,6 +24,7 @@ class Workbench:
     builder: BuildKitBuilder
     tools: Toolchain
     bases: BaseImages
+    docker: DockerClient
 
 
 @asynccontextmanager
@@ -45,4 +46,4 @@ async def open_workbench(settings: Settings, network: NetworkEnvironment, state:
         )
         undo.push_async_callback(builder.close)
         await images.refresh()
-        yield Workbench(images, builder, tools, base)
+        yield Workbench(images, builder, tools, base, docker)

@@ -17,6 +17,7 @@ from binderlet.cli import (
     backup,
     base_images,
     build,
+    builder_image,
     check,
     config,
     deploy,
@@ -71,6 +72,7 @@ app.command("backup", short_help="Make an encrypted copy of history, settings an
 app.command("restore", short_help="Put a backup into an empty state folder.")(restore.restore)
 app.command("migrate", short_help="Make the databases fit this program.")(migrate.migrate)
 app.add_typer(base_images.app, name="base")
+app.command("builder-image", short_help="Make the image of pods that build in a cluster.")(builder_image.builder_image)
 app.add_typer(config.app, name="config")
 app.add_typer(federation.app, name="federation", short_help="Several Binders under one name.")
 app.add_typer(k3s.app, name="k3s", short_help="Set up K3s for sessions, and check a cluster.")

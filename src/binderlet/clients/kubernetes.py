@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -258,6 +258,31 @@ class KubernetesClient:
             self._token = (await asyncio.to_thread(file.read_text)).strip()
             self._token_read = time.monotonic()
         return self._token
+
+    async def connect(
+        self, path: str, params: Sequence[tuple[str, str]], protocol: str
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket; the caller closes it.
+
+        Raises:
+            KubernetesError: the server refused.
+        """
+        headers = {"Authorization": f"Bearer {token}"} if (token := await self._fresh_token()) else {}
+        extra: dict[str, Any] = {"server_hostname": self.access.server_name} if self.access.server_name else {}
+        try:
+            socket: aiohttp.ClientWebSocketResponse = await self._session.ws_connect(
+                f"{self.access.server}/{path.lstrip('/')}",
+                params=params,
+                protocols=(protocol,),
+                headers=headers,
+                ssl=self.access.tls or False,
+                max_msg_size=0,
+                **extra,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            # The reason is in the answer's body, which is lost here; the status says enough.
+            raise KubernetesError(error.status, "", f"{path} cannot be opened ({error.message})") from error
+        return socket
 
     async def version(self) -> str:
         """Ask for the server's version, such as ``1.31.4+k3s1``.

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 
 from binderlet.config.backup import BackupSettings
 from binderlet.config.bucket import BucketSettings
+from binderlet.config.builder_pods import BuilderPodsSettings
 from binderlet.config.disk import DiskSettings
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
@@ -353,6 +354,7 @@ class Settings(Section):
     standby: StandbySettings = StandbySettings()
     limits: LimitSettings = LimitSettings()
     builder: BuilderSettings = BuilderSettings()
+    builder_pods: BuilderPodsSettings = BuilderPodsSettings()
     disk: DiskSettings = DiskSettings()
     network: NetworkSettings = NetworkSettings()
     registry: RegistrySettings = RegistrySettings()

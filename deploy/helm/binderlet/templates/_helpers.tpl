@@ -32,3 +32,18 @@ capabilities:
 {{- if .Capabilities.APIVersions.Has "policy/v1" -}}policy/v1{{- else -}}policy/v1beta1{{- end -}}
 {{- else -}}policy/v1{{- end -}}
 {{- end }}
+
+{{/* By these the control plane finds its builders: src/binderlet/builder/cluster/choice.py */}}
+{{- define "binderlet.builderLabels" -}}
+app.kubernetes.io/name: binderlet
+app.kubernetes.io/component: builder
+binderlet.instance: {{ .Values.instance }}
+{{- end }}
+
+{{/* A size such as 30Gi in bytes */}}
+{{- define "binderlet.bytes" -}}
+{{- $number := regexFind "^[0-9]+" . | int64 -}}
+{{- $unit := regexFind "[A-Za-z]+$" . -}}
+{{- $factor := get (dict "" 1 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "M" 1000000 "G" 1000000000 "T" 1000000000000) $unit -}}
+{{- mul $number $factor -}}
+{{- end }}
