@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from binderlet.errors import BadRepository, BinderletError, BuildFailed, BuildTimeout, MissingProgram
-from binderlet.launch.stored_builds import open_log, read_events, read_stored, restored, write_result
+from binderlet.errors import BadRepository, BinderletError, BuildFailed
+from binderlet.launch.stored_builds import open_log, read_events, read_stored, write_result
 from binderlet.model import Phase
 from support.values import COMMIT
 
@@ -72,15 +72,3 @@ def test_logs(tmp_path: Path) -> None:
     open_log(tmp_path / "a", COMMIT, "image:a", 1000).write("three")
     assert [event.message for event in read_events(tmp_path / "a" / "log")] == ["three\n"]
     assert list(read_events(tmp_path / "none")) == []
-
-
-@pytest.mark.parametrize("kind", [BuildFailed, BuildTimeout, BadRepository, MissingProgram, BinderletError])
-def test_restored(kind: type[BinderletError]) -> None:
-    """An error that was put on record by its code comes back as what it was, from anywhere in the tree."""
-    error = restored(kind.code, "It failed.", "Do this.")
-    assert (type(error), error.message, error.hint) == (kind, "It failed.", "Do this.")
-
-
-def test_restored_of_another_version() -> None:
-    """A code that is unknown here is a build that failed."""
-    assert type(restored("from_the_future", "It failed.", "")) is BuildFailed

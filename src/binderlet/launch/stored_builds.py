@@ -10,9 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from binderlet.errors import BinderletError, BuildFailed
+from binderlet.errors import BinderletError
 from binderlet.events.buildlog import BuildLog, parse_line
 from binderlet.events.kinds import LaunchEvent
+from binderlet.events.restored import restored
 from binderlet.model import Commit
 
 log = structlog.get_logger(__name__)
@@ -91,14 +92,3 @@ def read_events(path: Path) -> Iterator[LaunchEvent]:
     except FileNotFoundError:
         return
     yield from map(parse_line, lines)
-
-
-def restored(code: str, message: str, hint: str) -> BinderletError:
-    """Make an error again that was put on record by its code; an unknown code gives a plain one."""
-    waiting: list[type[BinderletError]] = [BinderletError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.code == code:
-            return kind(message, hint=hint)
-        waiting += kind.__subclasses__()
-    return BuildFailed(message, hint=hint)

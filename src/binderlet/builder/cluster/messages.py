@@ -15,7 +15,8 @@ from typing import Any, Literal
 from binderlet.builder.keys import BUILDER_VERSION
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BinderletError, BuildFailed, Refused, restored
+from binderlet.errors import BinderletError, BuildFailed, Refused
+from binderlet.events.restored import restored
 from binderlet.images.shelf import Shelf
 from binderlet.model import Commit, Image, Phase
 
