@@ -114,6 +114,7 @@ class Bench:
         started = time.perf_counter()
         await builder.build(BuildRequest(replace(COMMIT), checkout, image), log)
         seconds = time.perf_counter() - started
+        await builder.together.all_named()
         await log.flush()
         text = log.path.read_text(errors="replace")
         parts = {name: seconds_of(pattern, text) for name, pattern in STEPS.items()}

@@ -153,3 +153,24 @@ async def test_each_in_a_run_of_its_own(workshop: Workshop) -> None:
     image = await workshop.build()
     assert image.labels["binderlet.image"] == "content"
     assert await workshop.run(image, "python", "-c", "import own, iniconfig; print(1)") == "1\n"
+
+
+@pytest.mark.timeout(60)  # it reaches for a package index
+async def test_both_in_one_run(workshop: Workshop) -> None:
+    """One run builds both; the environment gets its name without a second installation."""
+    fresh = replace(workshop.bases.base, id=f"sha256:{secrets.token_hex(32)}")
+    write(workshop, {"requirements.txt": "-r more.txt\n", "more.txt": "iniconfig==2.0.0\n"})
+    builder = workshop.another(base=fresh)
+    image = await builder.build(workshop.request(), workshop.log())
+    await builder.close()
+    environment = f"binderlet/env:{image.labels['binderlet.environment']}"
+    workshop.images.append(environment)
+    assert await workshop.store.find(environment) is not None
+    assert (await workshop.read()).count("+ iniconfig==2.0.0") == 1
+
+
+def test_proxies_of_docker_itself(workshop: Workshop, tmp_path: Path) -> None:
+    """Where Docker's own configuration gives proxies, a build's mark would replace them."""
+    tools = replace(workshop.tools, proxies=True)
+    layers = Layers(BuilderSettings(), NETWORK, tools, Jobs(tmp_path), Namespaces(tmp_path / "namespace"))
+    assert "binderlet.invalid" not in layers.proxies("job").get("no_proxy", "")

@@ -103,7 +103,7 @@ async def test_content_that_fails(workshop: Workshop, fresh: BuildKitBuilder) ->
 
 async def test_an_engine_that_gives_no_names(workshop: Workshop, fresh: BuildKitBuilder) -> None:
     """Where the image cannot get its label afterwards, the content is added once more, the usual way."""
-    fresh._together._label = AsyncMock(side_effect=EngineUnavailable("no"))
+    fresh.together._label = AsyncMock(side_effect=EngineUnavailable("no"))
     image = await fresh.build(workshop.request(), workshop.log())
     assert "iniconfig==2.0.0" in image.labels["binderlet.lock"]
 

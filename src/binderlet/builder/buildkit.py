@@ -78,7 +78,7 @@ class BuildKitBuilder:
         self._base: BaseImage | None = None
         self._namespaces = Namespaces(state / "cache-namespace")
         self._layers = Layers(settings, network, toolchain, self._jobs, self._namespaces)
-        self._together = Together(self._layers, self._locks, label)
+        self.together = Together(self._layers, self._locks, label)
         self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
 
     @property
@@ -102,7 +102,7 @@ class BuildKitBuilder:
 
     async def close(self) -> None:
         """See ``Builder``."""
-        await self._together.close()
+        await self.together.close()
         await self.bytecode.close()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
@@ -169,15 +169,15 @@ class BuildKitBuilder:
     async def _build_new(self, work: Work, base: BaseImage, environment: Environment) -> Image | None:
         """Build the environment, and its content at once where that can be: then the image is given."""
         failed = None
-        if self._together.can(work):
-            built = await self._together.build(
+        if self.together.can(work):
+            built = await self.together.build(
                 work, base, environment, lambda: self._lock_label(work, base, environment.key)
             )
             if built.has_environment:
                 await self._keep(work, base, environment)
                 self._raise_unless_good(built.outcome, work)
                 if built.image is None:
-                    await self._together.named(environment.key)
+                    await self.together.named(environment.key)
                 return built.image
             failed = built.outcome
         await self._build_environment(work, base, environment, failed)
@@ -206,7 +206,7 @@ class BuildKitBuilder:
 
     async def _find_environment(self, work: Work, environment: Environment) -> Environment | None:
         """Give the environment if it is here, or the same on an old base image; None where it has to be built."""
-        await self._together.named(environment.key)
+        await self.together.named(environment.key)
         if await self._images.find(environment.image) is not None:
             return environment
         if work.request.refresh or not _installs(work.plan):

@@ -7,6 +7,7 @@ label, is known only when the environment is built, so the image gets it togethe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -70,8 +71,8 @@ class Together:
         if outcome.lock:
             await self._locks.keep(environment.key, outcome.lock)
         image = None
-        if is_good and outcome.lock and outcome.image:
-            image = await self._labelled(work, outcome.image, await labels())
+        if is_good and outcome.lock and outcome.image and self._label is not None:
+            image = await _labelled(self._label, outcome.image, work.request.image, await labels())
         # Only now: both at once would be slower for who waits.
         self._naming[environment.key] = self._tasks.start(self._name(work, base, environment), name="name environment")
         return Built(outcome, has_environment=True, image=image)
@@ -81,10 +82,16 @@ class Together:
         if (task := self._naming.get(key)) is not None:
             await asyncio.wait([task])
 
+    async def all_named(self) -> None:
+        """Return once every environment has its name."""
+        while self._naming:
+            await asyncio.wait(list(self._naming.values()))
+
     async def close(self) -> None:
         """Give the names that are being given. Idempotent."""
-        if self._naming:
-            await asyncio.wait(list(self._naming.values()), timeout=CLOSING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await self.all_named()
         await self._tasks.close()
 
     async def _name(self, work: Work, base: BaseImage, environment: Environment) -> None:
@@ -97,11 +104,10 @@ class Together:
         finally:
             self._naming.pop(environment.key, None)
 
-    async def _labelled(self, work: Work, image: str, labels: Mapping[str, str]) -> Image | None:
-        if self._label is None:
-            return None
-        try:
-            return await self._label(image, work.request.image, labels)
-        except BinderletError as error:
-            log.warning("image not named", image=work.request.image, error=error.message)
-            return None
+
+async def _labelled(label: Label, image: str, name: str, labels: Mapping[str, str]) -> Image | None:
+    try:
+        return await label(image, name, labels)
+    except BinderletError as error:
+        log.warning("image not named", image=name, error=error.message)
+        return None

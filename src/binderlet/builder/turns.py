@@ -76,9 +76,8 @@ def _copy(source: Path, target: Path, position: int, *, to_end: bool) -> int:
         if to_end and text and not text.endswith(b"\n"):
             text += b"\n"
         text = text[: text.rfind(b"\n") + 1]
-        if text:
-            with target.open("ab") as ours:
-                ours.write(text)
+        with target.open("ab") as ours:
+            ours.write(text)
     except OSError:  # a log that cannot be read or written has said so itself
         return position
     return position + len(text)
