@@ -25,7 +25,7 @@ NOT_NEEDED = {"py-rattler", "botocore", "jupyter-repo2docker", "matplotlib", "nu
 PACKAGES = "/opt/packages"
 CONTROL_PLANE = """\
 #!/usr/bin/python3
-import asyncio, os, sys
+import asyncio, os, signal, sys
 import binderlet.app.pair as pair
 from binderlet.app.machinery import Machinery
 from binderlet.builder.fake import FakeBuilder
@@ -46,6 +46,8 @@ async def machinery(settings, network, state):
     images = FakeImages()
     return Machinery(engine, images, Builder(), "nothing is built", images.close)
 
+# As the loss of a node would: PID 1 of a container cannot be killed from inside.
+signal.signal(signal.SIGUSR2, lambda *_: os._exit(9))
 pair.kubernetes_machinery = machinery
 sys.exit(run())
 """

@@ -115,6 +115,7 @@ class Pair:
         self._server = UnixServer(self._door.app, state / "run" / PAIR_SOCKET, mode=0o666, shutdown_timeout=1)
         self._tasks = Tasks("pair")
         self._service: Service | None = None
+        self._found_routes: frozenset[str] = frozenset()
         self.stopping = asyncio.Event()
         """Set when this one is asked to leave."""
 
@@ -122,6 +123,7 @@ class Pair:
         """Have HAProxy lead visitors to all sessions, and stand as a candidate."""
         step("Starting HAProxy")
         await self.router.prepare()
+        self._found_routes = frozenset(await self.router.routes())
         await self._server.start(self._tasks)
 
     async def run(self, on_ready: Callable[[], None], step: Step) -> None:
@@ -148,10 +150,12 @@ class Pair:
         self._tasks.start(self._watch_lease(), name="lease")
         following.cancel()
         await asyncio.wait({following})
-        sessions = follower.sessions
-        await mirror.close()
+        # Who led until now knows by its own HAProxy which sessions it had led visitors to.
+        announced = self._found_routes if elector.candidate.before == self.name else follower.announced
         timeout = self._settings.session.start_timeout
-        await self._lead(not_announced(sessions, follower.announced, time.time(), timeout), step)
+        cut_off = not_announced(follower.sessions, announced, time.time(), timeout)
+        await mirror.close()
+        await self._lead(cut_off, step)
 
     async def _unless_stopping(self, happened: asyncio.Event) -> None:
         waits = [self._tasks.start(event.wait(), name="wait") for event in (happened, self.stopping)]

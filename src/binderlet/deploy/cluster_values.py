@@ -23,7 +23,7 @@ PODS = 500
 LARGEST_MEMORY, LARGEST_CPU = 8 * 1024**3, 4
 """What any session may have, where the settings do not give more."""
 TOKEN_SECRET = "BINDERLET_SECURITY__BUILD_TOKEN_SECRET"  # noqa: S105 - a name
-OF_THE_POD = ("paths.", "pair.", "https.")
+OF_THE_POD = ("paths.", "https.")
 """Sections that are this machine's business, or the chart's."""
 OF_THE_CHART = {
     "server.host",
@@ -34,6 +34,13 @@ OF_THE_CHART = {
     "kubernetes.context",
     "kubernetes.namespace",
     "kubernetes.priority_class",
+    "pair.lease",
+    "pair.namespace",
+    "pair.identity",
+    "pair.address",
+    "pair.port",
+    "pair.peers",
+    "pair.haproxy",
 }
 
 
