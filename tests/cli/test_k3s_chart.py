@@ -46,6 +46,18 @@ def test_values(command: Command, tmp_path: Path) -> None:
     assert command.out == first
 
 
+def test_values_with_certificates(command: Command, tmp_path: Path) -> None:
+    """Certificates are in the values, not only the name of their file; one that cannot be read is named."""
+    (tmp_path / "ca.pem").write_text("PEM\n")
+    name = f"network.ca_bundle={tmp_path / 'ca.pem'}"
+    assert command("k3s", "values", "--builder-image", "b:1", "--set", name) == 0
+    found = yaml.safe_load(command.out)
+    assert (found["controlPlane"]["caBundle"], found["builders"]["image"]) == ("PEM\n", "b:1")
+    (tmp_path / "ca.pem").unlink()
+    assert command("k3s", "values", "--set", name) != 0
+    assert "cannot be read" in command.err
+
+
 def test_image(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This release, or the wheel that is given, is put into an image of the name."""
     made: list[tuple[Any, ...]] = []
@@ -83,3 +95,5 @@ def test_install_with_the_image(command: Command, tmp_path: Path, monkeypatch: p
     assert "HelmChart" in files["/var/lib/rancher/k3s/server/manifests/binderlet-chart.yaml"]
     assert "/var/lib/rancher/k3s/server/manifests/binderlet.yaml" not in files
     assert (root / "var/lib/rancher/k3s/agent/images/binderlet.tar").exists()
+    assert command(*arguments) == 0
+    assert "binderlet.tar" not in command.out

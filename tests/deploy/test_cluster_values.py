@@ -68,11 +68,13 @@ def test_the_settings_own_token_secret() -> None:
 
 def test_the_chart_takes_them() -> None:
     """They fit the chart's schema, and read well."""
-    values = values_of(Settings.model_validate(SETTINGS), "i:1", "ab" * 16)
+    values = values_of(Settings.model_validate(SETTINGS), "i:1", "ab" * 16, builder_image="b:2", ca_bundle="PEM\n")
+    assert values["controlPlane"]["caBundle"] == "PEM\n"
+    assert values["builders"] == {"enabled": True, "namespace": "binderlet-builders", "image": "b:2", "replicas": 2}
     text = as_yaml(values)
     assert yaml.safe_load(text) == values
     assert "settings: |" in text
     schema = json.loads(SCHEMA.read_text())
-    for name in ("controlPlane", "sessions"):
+    for name in ("controlPlane", "sessions", "builders"):
         part = {**schema["properties"][name], "definitions": schema["definitions"]}
         jsonschema.validate(values[name], part)

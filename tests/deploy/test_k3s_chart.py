@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from binderlet.config.schema import Settings
+from binderlet.deploy.cluster_values import values_of
 from binderlet.deploy.k3s_chart import IMAGES, chart_archive, chart_folder, image_in, manifests, place_image
 from binderlet.errors import ConfigError
 
-SETTINGS = Settings.model_validate({"registry": {"username": "u", "url": "https://r/", "password": "hidden"}})
+REGISTRY = {"registry": {"username": "u", "url": "https://r/", "password": "hidden"}}
+VALUES = values_of(Settings.model_validate(REGISTRY), "binderlet:1", "ab" * 16, builder_image="builder:1")
 
 
 def archive(path: Path, name: str = "binderlet:1") -> Path:
@@ -32,7 +34,7 @@ def archive(path: Path, name: str = "binderlet:1") -> Path:
 
 def test_what_k3s_applies() -> None:
     """A namespace, the secrets as a Secret, and the chart with these settings, in which they are not."""
-    text = manifests(SETTINGS, "binderlet:1", "ab" * 16, chart_folder())
+    text = manifests(VALUES, chart_folder())
     namespace, secret, chart = yaml.safe_load_all(text)
     assert namespace["metadata"]["name"] == chart["spec"]["targetNamespace"] == secret["metadata"]["namespace"]
     assert secret["stringData"]["BINDERLET_REGISTRY__PASSWORD"] == "hidden"
@@ -40,13 +42,13 @@ def test_what_k3s_applies() -> None:
     assert "hidden" not in chart["spec"]["valuesContent"]
     assert values["controlPlane"]["existingSecret"] == secret["metadata"]["name"]
     assert values["controlPlane"]["image"] == "binderlet:1"
-    assert manifests(SETTINGS, "binderlet:1", "ab" * 16, chart_folder()) == text
+    assert manifests(VALUES, chart_folder()) == text
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
 def test_helm_takes_it(tmp_path: Path) -> None:
     """The archive is a chart that Helm reads, with values that it takes."""
-    _, _, chart = yaml.safe_load_all(manifests(SETTINGS, "binderlet:1", "ab" * 16, chart_folder()))
+    _, _, chart = yaml.safe_load_all(manifests(VALUES, chart_folder()))
     (tmp_path / "binderlet.tgz").write_bytes(base64.b64decode(chart["spec"]["chartContent"]))
     (tmp_path / "values.yaml").write_text(chart["spec"]["valuesContent"])
     command = ["helm", "template", "binderlet", "binderlet.tgz", "--values", "values.yaml"]

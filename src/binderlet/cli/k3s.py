@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from binderlet.cli.k3s_chart import image, values
+from binderlet.cli.k3s_chart import BuilderImage, image, values
 from binderlet.cli.options import ConfigFile, SetKeys, read_settings
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def install(
     channel: Channel = "",
     upgrades: Upgrades = True,
     image: Archive = None,
+    builder_image: BuilderImage = "",
     dry_run: DryRun = False,
     root: Root = Path("/"),
     config: ConfigFile = None,
@@ -75,7 +76,7 @@ def install(
 
     source = Source(folder, version, channel, upgrades)
     settings = read_settings(config, keys).settings
-    chart = prepare_chart(settings, image, root, dry_run=dry_run) if image else ""
+    chart = prepare_chart(settings, image, root, builder_image=builder_image, dry_run=dry_run) if image else ""
     _set_up(settings, None, source, root, dry_run=dry_run, chart=chart)
     if chart:
         typer.echo("Then: k3s kubectl -n binder get pods")

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from binderlet import __version__
 from binderlet.cli.options import ConfigFile, SetKeys, read_settings
+from binderlet.errors import ConfigError
 
 if TYPE_CHECKING:
     from binderlet.config.schema import Settings
 
 IMAGE = f"binderlet:{__version__}"
 
+BuilderImage = Annotated[
+    str, typer.Option(help="Image of builder pods, from 'binderlet builder-image': images are built there then.")
+]
 Name = Annotated[str, typer.Option(help="Name of the image, with the registry's where it is pushed to one.")]
 
 
 def values(
     *,
     image: Name = IMAGE,
+    builder_image: BuilderImage = "",
     config: ConfigFile = None,
     keys: SetKeys = None,
 ) -> None:
     """Print the chart's values for these settings, secrets included: 'helm upgrade --install ... --values FILE'."""
-    from binderlet.deploy.cluster_values import as_yaml, values_of
+    from binderlet.deploy.cluster_values import as_yaml
 
     settings = read_settings(config, keys).settings
-    typer.echo(as_yaml(values_of(settings, image, token_secret(settings))), nl=False)
+    typer.echo(as_yaml(_values(settings, image, token_secret(settings), builder_image)), nl=False)
+
+
+def _values(settings: Settings, image: str, secret: str, builder_image: str) -> dict[str, Any]:
+    from binderlet.deploy.cluster_values import values_of
+
+    return values_of(settings, image, secret, builder_image=builder_image, ca_bundle=certificates(settings))
+
+
+def certificates(settings: Settings) -> str:
+    """Give what is in the file of ``network.ca_bundle``; empty where none is set.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = settings.network.ca_bundle
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except OSError as error:
+        raise ConfigError(f"network.ca_bundle: {path} cannot be read: {error.strerror}.") from error
 
 
 def token_secret(settings: Settings) -> str:
@@ -62,7 +86,7 @@ def image(
     typer.echo(f"{target}: {name} ({found[:19]})")
 
 
-def prepare_chart(settings: Settings, archive: Path, root: Path, *, dry_run: bool) -> str:
+def prepare_chart(settings: Settings, archive: Path, root: Path, *, builder_image: str, dry_run: bool) -> str:
     """Lay the image where K3s takes it from, and give the manifests of the chart."""
     from binderlet.deploy import k3s_chart
 
@@ -72,4 +96,4 @@ def prepare_chart(settings: Settings, archive: Path, root: Path, *, dry_run: boo
     elif k3s_chart.place_image(archive, root):
         typer.echo(f"writing {k3s_chart.IMAGES / 'binderlet.tar'}: {name}")
     secret = "0" * 64 if dry_run else token_secret(settings)
-    return k3s_chart.manifests(settings, name, secret, k3s_chart.chart_folder())
+    return k3s_chart.manifests(_values(settings, name, secret, builder_image), k3s_chart.chart_folder())

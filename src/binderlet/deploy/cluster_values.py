@@ -18,6 +18,7 @@ from binderlet.config.load import is_secret
 from binderlet.config.schema import Settings
 
 SESSIONS_NAMESPACE = "binderlet-sessions"
+BUILDERS_NAMESPACE = "binderlet-builders"
 PODS = 500
 """Of all sessions together, where ``limits.sessions`` says nothing."""
 LARGEST_MEMORY, LARGEST_CPU = 8 * 1024**3, 4
@@ -34,6 +35,8 @@ OF_THE_CHART = {
     "kubernetes.context",
     "kubernetes.namespace",
     "kubernetes.priority_class",
+    "network.ca_bundle",
+    "builder_pods.namespace",
     "pair.lease",
     "pair.namespace",
     "pair.identity",
@@ -44,11 +47,17 @@ OF_THE_CHART = {
 }
 
 
-def values_of(settings: Settings, image: str, token_secret: str) -> dict[str, Any]:
-    """Give the chart's values; ``token_secret`` is what build tokens are signed with where the settings do not say."""
+def values_of(
+    settings: Settings, image: str, token_secret: str, *, builder_image: str = "", ca_bundle: str = ""
+) -> dict[str, Any]:
+    """Give the chart's values.
+
+    ``token_secret`` is what build tokens are signed with where the settings do not say; ``ca_bundle`` is what is in the
+    file of ``network.ca_bundle``. With ``builder_image`` images are built in the cluster, too.
+    """
     plain, secrets = split(settings)
     most = settings.limits.sessions or PODS
-    return {
+    values: dict[str, Any] = {
         "instance": settings.server.instance,
         "sessions": {
             "namespace": settings.kubernetes.namespace or SESSIONS_NAMESPACE,
@@ -63,8 +72,18 @@ def values_of(settings: Settings, image: str, token_secret: str) -> dict[str, An
             "image": image,
             "settings": table_as_toml(plain),
             "secrets": {TOKEN_SECRET: token_secret} | secrets,
+            **({"caBundle": ca_bundle} if ca_bundle else {}),
         },
     }
+    if builder_image:
+        namespace = settings.builder_pods.namespace or BUILDERS_NAMESPACE
+        values["builders"] = {
+            "enabled": True,
+            "namespace": namespace,
+            "image": builder_image,
+            "replicas": settings.builder.concurrent,
+        }
+    return values
 
 
 def split(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:

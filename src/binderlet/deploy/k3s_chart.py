@@ -15,8 +15,7 @@ from typing import Any
 
 import yaml
 
-from binderlet.config.schema import Settings
-from binderlet.deploy.cluster_values import as_yaml, values_of
+from binderlet.deploy.cluster_values import as_yaml
 from binderlet.errors import ConfigError
 
 IMAGES = Path("/var/lib/rancher/k3s/agent/images")
@@ -44,12 +43,12 @@ def chart_archive(folder: Path) -> bytes:
     return gzip.compress(packed.getvalue(), mtime=0)
 
 
-def manifests(settings: Settings, image: str, token_secret: str, folder: Path) -> str:
-    """Give what K3s applies by itself: the chart with these settings, and their secrets apart from it."""
-    values = values_of(settings, image, token_secret)
-    own = values["controlPlane"]
+def manifests(values: dict[str, Any], folder: Path) -> str:
+    """Give what K3s applies by itself: the chart with values of ``cluster_values``, and their secrets apart from it."""
+    own = dict(values["controlPlane"])
     secrets = own.pop("secrets")
     own |= {"existingSecret": SECRET, "service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}}
+    values = {**values, "controlPlane": own}
     wanted: list[Mapping[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         {
