@@ -95,12 +95,19 @@ async def test_storage_that_does_not_answer(rig: Rig) -> None:
     assert isinstance(tier.pulse.error, ImagesUnavailable)
     bus, metrics, checks = Bus(), CollectorRegistry(), list[Any]()
     tier.run(bus, metrics, checks.append)
+    asked = asyncio.Event()
+
+    async def named() -> None:
+        asked.set()
+
+    tier.named = named
     check: Check = checks[0]()
     assert (check.service, check.ok, check.ignore_failure) == ("Image registry", False, True)
     bus.tell(BuildEnded("b1", COMMIT, NAME, 50.0, 20.0, "success"))
     bus.tell(BuildEnded("b2", COMMIT, "binderlet/i-failed:1", 50.0, 20.0, "failure"))
     bus.tell(LaunchEnded("l1", SPEC, 60.0, 10.0, "success", commit=COMMIT))
     await eventually(lambda: tier.record.get(NAME).build_seconds == 30)
+    assert asked.is_set(), "the environment may get its name only after the build"
     assert tier.record.get(NAME).launches == 1
     text = generate_latest(metrics).decode()
     assert "binderlet_registry_up 0.0" in text

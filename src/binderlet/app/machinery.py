@@ -84,6 +84,8 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
             bring=bring,
             label=images.label,
         )
+        if tier is not None:
+            tier.named = builder.together.all_named
         await images.watch()
         renewal = Renewal(base, state / "base" / "renewal-log", max_age=settings.builder.base_max_age)
         renewal.start()
@@ -91,8 +93,8 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
 
     async def close() -> None:
         await renewal.close()
-        await images.close()
         await builder.close()
+        await images.close()
 
     async def names_of_bases() -> Collection[str]:
         chosen = settings.builder.base_image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -54,6 +54,8 @@ class Tier:
         self.record = Record(folder / "record.json")
         self.busy: Callable[[], bool] = lambda: False
         """Whether somebody waits for this machine; pushing then yields."""
+        self.named: Callable[[], Awaitable[None]] = _nothing
+        """Returns once all that was built has its names."""
         self.tasks = Tasks("registry")
         self.process = RegistryProcess(folder, own.s3, ca_bundle=ca_bundle) if own.s3.endpoint else None
         self.throttle = Throttle(own.push_rate, own.yield_rate, self._is_busy)
@@ -216,9 +218,15 @@ class Tier:
     def _listen(self, fact: Fact) -> None:
         if isinstance(fact, BuildEnded) and fact.status == "success" and self.pusher is not None:
             seconds = fact.at - fact.started_at
-            self.tasks.start(self.pusher.built(fact.image, seconds), name=f"note {fact.image}")
+            self.tasks.start(self._built(self.pusher, fact.image, seconds), name=f"note {fact.image}")
         elif isinstance(fact, LaunchEnded) and fact.status == "success" and fact.commit and not fact.build_only:
             self.record.launched(image_name(self._prefix, fact.commit.slug, fact.commit.sha), fact.at)
+
+    async def _built(self, pusher: Pusher, image: str, seconds: float) -> None:
+        """Have an image pushed, whose environment may get its name only now."""
+        await self.named()
+        await self._images.refresh()
+        await pusher.built(image, seconds)
 
     async def _layers(self, labels: Mapping[str, str]) -> frozenset[str]:
         """Give the layers of the environment and of the base of an image, as far as they are here."""
@@ -269,3 +277,7 @@ def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> C
     for value, number in values.items():
         family.add_metric([value] if label else [], number)
     return family
+
+
+async def _nothing() -> None:
+    """Return at once."""
