@@ -216,6 +216,15 @@ def test_a_damaged_history(tmp_path: Path, key: Key, state: Path) -> None:
     refused(broken_history(tmp_path, key, bytes(body)), key, tmp_path, "damaged|cannot be read")
 
 
+def test_a_history_of_a_newer_program(tmp_path: Path, key: Key, state: Path) -> None:
+    """It is not restored: this program could not use it."""
+    copy_database(state / HISTORY, tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy")) as database:
+        database.execute("PRAGMA user_version = 1002")
+    body = (tmp_path / "copy").read_bytes()
+    refused(broken_history(tmp_path, key, body), key, tmp_path, "newer binderlet")
+
+
 def test_what_cannot_be_copied_or_written(tmp_path: Path, state: Path, key: Key) -> None:
     """A folder that cannot be made: said as such, and no half backup is left."""
     (tmp_path / "file").touch()

@@ -26,8 +26,9 @@ from typing import Any
 
 from binderlet import __version__
 from binderlet.clients.age import Key, seal, unseal
-from binderlet.database import copy_database
+from binderlet.database import copy_database, version_of
 from binderlet.errors import BackupUnreadable, StoreUnavailable, WouldOverwrite
+from binderlet.events.store import SCHEMA
 
 FORMAT = 1
 SUFFIX = ".tar.gz.age"
@@ -213,10 +214,17 @@ def _check_history(path: Path) -> None:
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             ((verdict,),) = database.execute("PRAGMA integrity_check(1)").fetchall()
+            version = version_of(database)
     except sqlite3.Error as error:
         raise BackupUnreadable(f"The history in the backup cannot be read: {error}.") from error
     if verdict != "ok":
         raise BackupUnreadable(f"The history in the backup is damaged: {verdict}.")
+    if SCHEMA.is_newer(version):
+        raise BackupUnreadable(
+            f"The history in the backup was made by a newer binderlet (schema {version}, this one has "
+            f"{SCHEMA.version}).",
+            hint="Update binderlet first.",
+        )
 
 
 def install(manifest: Manifest, files: Path, state: Path, settings_to: Path | None) -> list[Path]:

@@ -143,7 +143,7 @@ def registries(settings: Settings) -> dict[str, Any]:
 
 def sysctl() -> str:
     """Give kernel settings: each session watches files, and a thousand of them more than the kernel's default lets."""
-    wanted = {"fs.inotify.max_user_instances": 16384, "fs.inotify.max_user_watches": 1048576}
+    wanted = {"fs.inotify.max_user_instances": 65536, "fs.inotify.max_user_watches": 4194304}
     return "".join(f"{name} = {value}\n" for name, value in wanted.items())
 
 
