@@ -249,12 +249,19 @@ def test_a_host_of_another_release_is_not_asked() -> None:
 
 def test_mmdebstrap_is_told_everything() -> None:
     """The command has the packages, the release, the archives, and the keyring where one is given."""
-    command = base_recipe.mmdebstrap_command(made(), HOST_LINES, keyring="/k.gpg")
+    command = base_recipe.mmdebstrap_command("bookworm", made().packages, HOST_LINES, keyring="/k.gpg")
     assert command[0] == "mmdebstrap"
     assert command[-5:] == ["bookworm", "-", *HOST_LINES]
     assert "--keyring=/k.gpg" in command
     assert f"--include={','.join(made().packages)}" in command
-    assert not [word for word in base_recipe.mmdebstrap_command(made(), HOST_LINES) if "keyring" in word]
+    assert not [word for word in base_recipe.mmdebstrap_command("bookworm", (), HOST_LINES) if "keyring" in word]
+
+
+def test_who_gathers() -> None:
+    """Mmdebstrap itself, or the root helper's client, which names release and archives and no packages."""
+    assert base_recipe.gather_command(made(), HOST_LINES)[0] == "mmdebstrap"
+    asked = base_recipe.gather_command(made(), HOST_LINES, "/run/h.sock")
+    assert asked[1:] == ["-I", "-m", "binderlet.clients.helper", "/run/h.sock", "bookworm", *HOST_LINES]
 
 
 def test_the_user_is_repo2dockers() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.builder import buildkit, group, steps
+from binderlet.builder import group, limits, steps
 from binderlet.builder.keys import job_key
 from binderlet.builder.steps import Limits, Steps, mark, written
 from binderlet.config.schema import BuilderSettings
@@ -221,7 +221,7 @@ async def test_forks_without_end(workshop: Workshop, monkeypatch: pytest.MonkeyP
     def few(settings: BuilderSettings) -> Limits:
         return group.step_limits(settings)._replace(processes=64)
 
-    monkeypatch.setattr(buildkit, "step_limits", few)
+    monkeypatch.setattr(limits, "step_limits", few)
     python = "/srv/conda/envs/notebook/bin/python"
     script = f"#!{python}\nimport os, time\nwhile True:\n    if os.fork() == 0:\n        time.sleep(100)\n"
     await asyncio.to_thread(write, workshop, "postBuild", script)

@@ -16,7 +16,9 @@ import pytest
 
 from binderlet.builder import supervisor
 from binderlet.builder.job import PROGRAM, SOURCES
+from binderlet.builder.steps import Limits, Steps
 from binderlet.builder.supervisor import Output, Readable, Supervisor, hold, main
+from binderlet.clients.helper import Tending
 
 PROGRESS = b"""\
 #1 [internal] load build definition from Dockerfile
@@ -311,3 +313,11 @@ def test_which_image_was_made(tmp_path: Path, progress: str) -> None:
         output = Output(log.fileno(), log.fileno(), 1000, progress)
         output.feed(b"#8 writing image sha256:%b 0.1s done\n#9 writing image sha256:%b done\n" % (b"a" * 64, b"b" * 64))
     assert output.image == b"sha256:" + b"b" * 64
+
+
+def test_who_tends_the_steps() -> None:
+    """This process, or the root helper where there is one."""
+    assert isinstance(getattr(supervisor.tending(Limits()), "__self__", None), Steps)
+    asked = supervisor.tending(Limits(helper="/nonexistent"))
+    assert isinstance(getattr(asked, "__self__", None), Tending)
+    assert asked(0.0) == ""

@@ -73,3 +73,15 @@ def test_the_bucket() -> None:
     """The bucket is that of the images."""
     s3 = {"endpoint": "https://s3.example.org", "bucket": "b", "access_key": "a", "secret_key": "s"}
     assert isinstance(place_of(Settings.model_validate({"registry": {"s3": s3}}), "bucket"), BucketPlace)
+
+
+def test_only_when_it_is_due(command: Command, tmp_path: Path) -> None:
+    """As the timer asks every hour: nothing without backup.every, one when it is time, and no second one."""
+    assert command("backup", "--if-due") == 0
+    assert command.out == "backup.every is 0: none is made.\n"
+    often = ("--if-due", "--set", f"backup.to={tmp_path}/b", "--set", "backup.every=1d", *recipients())
+    assert command("backup", *often) == 0
+    assert command.out.startswith("Made binderlet-")
+    assert command("backup", *often) == 0
+    assert command.out == "The next backup is due in 24.0 h.\n"
+    assert len(list((tmp_path / "b").iterdir())) == 1

@@ -131,3 +131,24 @@ def test_the_record_is_where_uninstall_looks(host: FakeHost, command: Command) -
     """What was done is on record."""
     assert command("install", "--no-swap", state=False) == 0
     assert host.exists(runner.RECORD)
+
+
+def test_an_upgrades_own_units(command: Command, host: FakeHost) -> None:
+    """Another release writes its units as the installation was asked for, and leaves the program alone."""
+    assert command("install", "--units", state=False) == 1
+    assert "Nothing was installed here" in command.err
+    assert command("install", "--domain", "b.org", "--no-swap", state=False) == 0
+    host.write("/etc/systemd/system/binderlet.service", "an older one", 0o644)
+    assert command("install", "--units", state=False) == 0
+    assert "binderlet up" in (host.read("/etc/systemd/system/binderlet.service") or "")
+    assert "program:" not in command.out
+    assert not host.exists("/etc/systemd/system/binderlet-swap.service")
+
+
+def test_object_storage(command: Command, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket's URL is an option, its keys come from the environment, and the registry is a unit."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    assert command("install", "--s3", "https://s3.example.org/images", state=False) == 0
+    assert host.exists("/etc/systemd/system/binderlet-registry.service")
+    assert 'bucket = "images"' in (host.read("/etc/binderlet/binderlet.toml") or "")

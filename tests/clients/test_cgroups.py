@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from binderlet.clients import cgroups
-from binderlet.clients.cgroups import Cgroups, CgroupsUnusable, Usage
+from binderlet.clients.cgroups import Cgroups, CgroupsUnusable, Usage, systemd_root
 from support.filled import filled_container
 
 A, B = "a" * 64, "b" * 64
@@ -168,3 +168,25 @@ def test_on_this_machines_own() -> None:
         groups.reclaim(container)
         after = groups.read([container])[container]
         assert after.resident < before.resident / 2
+
+
+def test_where_systemds_groups_begin(tmp_path: Path) -> None:
+    """At the top; in a container that sees the machine's groups, below its own."""
+    first = tmp_path / "cgroup"
+    assert systemd_root(first) == ""
+    for text, root in (
+        ("0::/init.scope\n", ""),
+        ("9:name=systemd:/docker/abc/init.scope\n4:memory:/docker/abc\n0::/x\n", "/docker/abc"),
+        ("4:memory:/\n", ""),
+    ):
+        first.write_text(text)
+        assert systemd_root(first) == root
+
+
+def test_containers_in_a_container(tmp_path: Path) -> None:
+    """A machine in a container holds containers of its own."""
+    put(tmp_path, cgroup__controllers="cpu memory\n")
+    files = {"memory__current": "1000\n", "cpu__stat": "usage_usec 1000000\n"}
+    inner = put(tmp_path / f"docker-{A}.scope", **files) / "binderlet.slice" / f"docker-{B}.scope"
+    put(inner, **files)
+    assert set(Cgroups(tmp_path).read([A, B])) == {A, B}

@@ -13,9 +13,9 @@ import pytest
 from binderlet.clients.age import Key
 from binderlet.config import Settings
 from binderlet.deploy.backup import opened_backup
-from binderlet.deploy.backup_places import BucketPlace, FolderPlace, Place
+from binderlet.deploy.backup_places import BucketPlace, FolderPlace, Found, Place
 from binderlet.deploy.backup_schedule import RETRY, Schedule, backup_place, configured_key, run_backup
-from binderlet.errors import ConfigError
+from binderlet.errors import BackupUnreadable, ConfigError
 from binderlet.tasks import Tasks
 from support.eventually import eventually
 
@@ -97,3 +97,28 @@ async def test_what_fails_is_tried_again(tmp_path: Path) -> None:
         await eventually(lambda: len(waits) == 2, seconds=15)
     assert waits == [RETRY, RETRY]
     assert "cannot be written" in schedule.problem
+
+
+async def test_others_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timer's backups are seen, and a place that does not answer is said."""
+    settings, place = settings_of(tmp_path), FolderPlace(tmp_path / "to")
+    looks = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            await run_backup(settings, place, configured_key(settings), 1.7e9)
+        elif looks == 2:
+            monkeypatch.setattr(place, "all", away)
+        else:
+            raise asyncio.CancelledError
+
+    async def away() -> list[Found]:
+        raise BackupUnreadable("The place does not answer.")
+
+    watching = Schedule(settings, place, sleep=sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await watching.watch()
+    assert watching.last_at
+    assert watching.problem == "The place does not answer."

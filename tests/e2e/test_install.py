@@ -18,6 +18,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from support.acme_server import AcmeServer, acme_server
+from support.s3_server import s3_server
 from support.upstreams import free_port
 from support.visit import wait_for
 from support.vm import CA, Machine, bootstrap, machine, make_wheel, next_release
@@ -36,7 +37,33 @@ SETTINGS = {
     "builder.min_free_disk": "0",
     "builder.image_prefix": "binderlet-vm/i-",
     "network.ca_bundle": "/etc/ssl/ca.pem",
+    "registry.push": "false",
 }
+UNITS = {
+    "binderlet.service": ("binderlet", "binderlet.slice"),
+    "binderlet-haproxy.service": ("haproxy", "binderlet.slice"),
+    "binderlet-registry.service": ("binderlet", "binderlet.slice"),
+    "binderlet-helper.service": ("root", "binderlet.slice"),
+}
+"""Who runs each, and in which slice."""
+LISTENING = ("binderlet-job.socket", "binderlet-helper.socket", "binderlet-backup.timer")
+JOB = """
+import asyncio
+from pathlib import Path
+from binderlet.builder.job import Job, JobSpec
+
+async def main():
+    job = Job(Path("/var/lib/binderlet/jobs/probe"), "/run/binderlet/job.sock")
+    await job.start(JobSpec(["sh", "-c", "id -un; cat /proc/self/cgroup"]))
+    print((await job.wait()).tail)
+
+asyncio.run(main())
+"""
+ASK = (
+    "from binderlet.clients.helper import ask; "
+    "print(ask('/run/binderlet/helper.sock', 'layer-size', driver='x', chain='a' * 64))"
+)
+AS_SERVICE = "setpriv --reuid=binderlet --regid=binderlet --clear-groups /opt/binderlet/current/bin/python -c"
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +89,24 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def options(authority: AcmeServer) -> list[str]:
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+    """Object storage, as settings."""
+    with s3_server(tmp_path_factory.mktemp("s3"), tls=False) as server:
+        yield server.block(server.make_bucket())
+
+
+def options(authority: AcmeServer, storage: dict[str, object]) -> list[str]:
     """Give what the installation is told."""
-    settings = SETTINGS | {"https.directory": authority.directory}
+    settings = SETTINGS | storage | {"https.directory": authority.directory}
     return OPTIONS + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
-def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer) -> None:
+def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer, storage: dict[str, object]) -> None:
     """Plan, interrupted install, install, launch, loss of power, upgrade, an upgrade that fails, and uninstall."""
     before = vm.files()
-    install = f"{bootstrap(vm, wheel)} {shlex.join(options(authority))}"
+    displaced = vm.run("systemctl is-active haproxy")[1]
+    install = f"{bootstrap(vm, wheel)} {shlex.join(options(authority, storage))}"
     plan = vm.must(f"{install} --dry-run")
     assert "will do: start binderlet.service" in plan
     assert vm.files() == before, "a plan changes nothing"
@@ -91,8 +126,11 @@ def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer) -> Non
     wait_for(lambda: is_trusted(authority), seconds=90, what="a certificate from the authority is in use")
     assert "was ready after" in vm.must("binderlet check")
     session, token = launch(vm)
+    check_places(vm)
+    check_that_they_stand_alone(vm)
     vm.reboot()
     vm.must("for i in $(seq 120); do binderlet status && exit 0; sleep 1; done; exit 1")
+    check_units(vm)
     assert session in vm.must("binderlet sessions"), "the engine did not go down, so its sessions are found again"
 
     asyncio.run(upgrades(vm, wheel, authority, f"user/{session}/api/events/subscribe?token={token}"))
@@ -100,11 +138,48 @@ def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer) -> Non
     assert "binderlet is gone" in vm.must("binderlet uninstall --keep-images")
     left = {path for path in vm.files() - before if not path.startswith(("/etc/alternatives", "/etc/ld.so.cache"))}
     assert left == set()
+    assert vm.run("getent passwd binderlet")[0] != 0
+    assert vm.run("systemctl is-active haproxy")[1] == displaced
     running = vm.must("ps -eo args").splitlines()
     assert [line for line in running if "/opt/binderlet" in line or "/var/lib/binderlet" in line] == []
     code, said = vm.run("/root/boot/bin/binderlet uninstall")
     assert code == 1
     assert "Nothing was installed here" in said
+
+
+def check_units(vm: Machine) -> None:
+    """Each runs under its user and in its slice; Debian's own HAProxy does not."""
+    vm.must(f"systemctl is-active {' '.join(LISTENING)}")
+    for unit, (user, slice_) in UNITS.items():
+        show = f"systemctl show --value --property=MainPID,Slice {unit}"
+        pid, found = vm.must(show).split()
+        assert (vm.must(f"ps --no-headers -o user -p {pid}").strip(), found) == (user, slice_), unit
+    assert vm.run("systemctl is-active haproxy")[0] != 0
+
+
+def check_places(vm: Machine) -> None:
+    """Sessions and builds are in their slices; nobody but the service may ask for a build, or root for anything."""
+    answer = vm.must(f'{AS_SERVICE} "{ASK}"')
+    assert answer == "{'size': None}\n"
+    code, said = vm.run(f'{AS_SERVICE.replace("--reuid=binderlet", "--reuid=haproxy")} "{ASK}"')
+    assert code != 0
+    assert "Permission denied" in said
+    check_units(vm)
+    groups = vm.must("find /sys/fs/cgroup -type d -path '*/binderlet.slice/binderlet-sessions.slice/*'")
+    assert groups.strip(), "the session has its control groups there"
+    job = vm.must(f"{AS_SERVICE} {shlex.quote(JOB)}")
+    assert job.startswith("binderlet\n")
+    assert "/binderlet.slice/binderlet-builds.slice/binderlet-job@" in job
+
+
+def check_that_they_stand_alone(vm: Machine) -> None:
+    """HAProxy does not notice a restart of the control plane, which finds one that was killed and came again."""
+    pid = "systemctl show --value --property=MainPID binderlet-haproxy"
+    before = vm.must(pid)
+    vm.must("systemctl restart binderlet; until binderlet status; do sleep 0.2; done")
+    assert vm.must(pid) == before
+    vm.must(f"kill -9 {before.strip()}; until binderlet check; do sleep 0.5; done")
+    assert vm.must(pid) not in {before, "0\n"}
 
 
 def launch(vm: Machine) -> tuple[str, str]:
@@ -160,7 +235,7 @@ class Leads(AbstractResolver):
         """Nothing is held."""
 
 
-def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, tmp_path: Path) -> None:
+def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, storage: dict[str, object], tmp_path: Path) -> None:
     """The same from another computer; the connection is lost for a while, what goes on there is followed again."""
     key, port = tmp_path / "key", free_port()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -173,7 +248,7 @@ def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, tmp_path: Pat
     command += ["--ssh-option", "StrictHostKeyChecking=no", "--ssh-option", f"UserKnownHostsFile={tmp_path}/hosts"]
     said: list[str] = []
     lost = False
-    with subprocess.Popen([*command, *options(authority)], stdout=subprocess.PIPE, text=True) as deploying:
+    with subprocess.Popen([*command, *options(authority, storage)], stdout=subprocess.PIPE, text=True) as deploying:
         assert deploying.stdout is not None
         for line in deploying.stdout:
             said.append(line.rstrip())

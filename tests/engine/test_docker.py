@@ -310,3 +310,34 @@ async def test_session_removed_by_hand_is_seen(docker: Harness) -> None:
     await asyncio.to_thread(docker.api.call, "DELETE", f"containers/{session.engine_id}", force="1")
     ended = await asyncio.wait_for(anext(watch), 5)
     assert (ended.id, ended.token, ended.ended_because) == (SPEC.id, SPEC.token, "it was killed")
+
+
+@pytest.mark.parametrize(
+    ("info", "parent"),
+    [
+        ({"CgroupDriver": "systemd", "CgroupVersion": "2"}, "a-b.slice"),
+        ({"CgroupDriver": "cgroupfs", "CgroupVersion": "1"}, "/vm/a.slice/a-b.slice"),
+        ({"CgroupDriver": "cgroupfs", "CgroupVersion": "2"}, None),
+    ],
+)
+async def test_sessions_are_in_their_slice(
+    scripted: ScriptedEngine,
+    engine: DockerEngine,
+    client: DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    info: dict[str, str],
+    parent: str | None,
+) -> None:
+    """Each engine is told its own way; one that cannot have a slice goes on without, and the log says so."""
+    monkeypatch.setattr(module, "systemd_root", lambda: "/vm")
+    good = {"Driver": "bridge", "Options": {"com.docker.network.bridge.enable_icc": "false"}}
+    scripted.answer("GET networks/binderlet", (200, good))
+    scripted.answer("GET info", (200, info))
+    made = DockerEngine(client, EngineSettings(), "mine", slice_="a-b.slice")
+    with capture_logs() as logs:
+        await made.prepare()
+    assert bool(logs) is (parent is None)
+    await made.start(SPEC)
+    created = next(body for call, _, body in scripted.calls if call == CREATE)
+    assert created["HostConfig"].get("CgroupParent") == parent

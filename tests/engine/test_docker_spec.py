@@ -11,6 +11,7 @@ import pytest
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import (
     Endings,
+    cgroup_parent,
     container_name,
     create_request,
     demultiplex,
@@ -112,6 +113,23 @@ def test_create_request_with_all_options() -> None:
     spec = replace(SPEC, limits=replace(SPEC.limits, disk=10 * 1024**3))
     request = create_request(spec, EngineSettings(runtime="runsc"), "mine", network="binderlet")
     assert request == create_body({"Runtime": "runsc", "StorageOpt": {"size": "10737418240"}})
+
+
+@pytest.mark.parametrize(
+    ("info", "parent"),
+    [
+        ({"CgroupDriver": "systemd", "CgroupVersion": "2"}, "a-b.slice"),
+        ({"CgroupDriver": "systemd"}, "a-b.slice"),
+        ({"CgroupDriver": "cgroupfs", "CgroupVersion": "1"}, "/root/a.slice/a-b.slice"),
+        ({"CgroupDriver": "cgroupfs"}, "/root/a.slice/a-b.slice"),
+        ({"CgroupDriver": "cgroupfs", "CgroupVersion": "2"}, None),
+    ],
+)
+def test_the_parent_of_sessions_groups(info: dict[str, str], parent: str | None) -> None:
+    """A slice's name where the engine asks systemd, a path where it does not, nothing where that would harm."""
+    assert cgroup_parent("a-b.slice", info, "/root") == parent
+    request = create_request(SPEC, EngineSettings(), "mine", network="binderlet", parent=parent or "")
+    assert request["HostConfig"].get("CgroupParent") == parent
 
 
 def test_create_request_for_podman() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from binderlet.clients.docker import open_docker
 from binderlet.config.schema import EngineSettings
-from binderlet.images.layers import chain_ids, layer_sizes, parts_of
+from binderlet.images.layers import asked_sizes, chain_ids, layer_sizes, parts_of
 from binderlet.images.retention import Part
 from support.engines import EngineApi, docker_socket, tiny_image
+from support.root_helper import root_helper
 
 
 def test_chains() -> None:
@@ -69,3 +70,17 @@ async def test_sizes_of_a_real_engine() -> None:
     images = {"tiny": (found["RootFS"]["Layers"], found["Size"])}
     (parts,) = (await asyncio.to_thread(parts_of, images, size_of)).values()
     assert sum(part.size for part in parts) == found["Size"]
+
+
+def test_sizes_from_the_root_helper(tmp_path: Path) -> None:
+    """Where only root may read the engine's files the helper is asked, once for each; without it none is known."""
+    folder = tmp_path / "image" / "overlay2" / "layerdb" / "sha256" / ("a" * 64)
+    folder.mkdir(parents=True)
+    (folder / "size").write_text("100")
+    (tmp_path / "daemon.json").write_text(f'{{"data-root": "{tmp_path}"}}')
+    with root_helper(tmp_path) as path:
+        size_of = asked_sizes(path, "overlay2")
+        assert size_of(f"sha256:{'a' * 64}") == 100
+        assert size_of(f"sha256:{'b' * 64}") is None
+    assert size_of(f"sha256:{'a' * 64}") == 100
+    assert size_of(f"sha256:{'c' * 64}") is None

@@ -17,14 +17,19 @@ from uuid import uuid4
 from support.service import docker as docker_command
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "binderlet-test/vm:1"
+IMAGE = "binderlet-test/vm:2"
 CA = "/etc/ssl/certs/ca-certificates.crt"
 PACKAGES = (
     *("systemd-sysv", "dbus", "openssh-server", "python3", "python3-venv", "ca-certificates", "iproute2", "procps"),
-    *("haproxy", "git", "git-lfs", "mmdebstrap", "nftables", "kmod"),
+    *("docker-registry", "haproxy", "git", "git-lfs", "mmdebstrap", "nftables", "kmod", "docker.io"),
 )
 """What a cloud image has, and most of what the service needs, so that tests do not download it again and again."""
 
+ENGINE_GROUP = (
+    "getent group docker >/dev/null || groupadd --system docker; "
+    "groupmod --non-unique --gid $(stat --format %g /run/docker.sock) docker"
+)
+"""The engine's socket comes from this machine, whose group has another number."""
 
 PASSED_ON = re.compile(r"PIP_(INDEX|EXTRA|PROXY|DEFAULT)|HTTPS?_PROXY|NO_PROXY", re.IGNORECASE)
 
@@ -99,6 +104,7 @@ def machine() -> Iterator[Machine]:
     booted = Machine(name)
     try:
         booted.wait_booted()
+        booted.must(ENGINE_GROUP)
         yield booted
     finally:
         docker("rm", "--force", "--volumes", name)

@@ -58,4 +58,6 @@ def make_https(
     if network.ca_bundle is not None:
         environment |= dict.fromkeys(CA_VARIABLES, str(network.ca_bundle))
     authority = Certbot(settings.https, state / "acme", webroot_of(state), environment)
-    return Https(settings.https, names_of(settings), state / "run" / CERTIFICATE, authority, swap)
+    # An HAProxy that is a unit is another user of the same group.
+    mode = 0o640 if settings.system.haproxy else 0o600
+    return Https(settings.https, names_of(settings), state / "run" / CERTIFICATE, authority, swap, mode=mode)

@@ -12,6 +12,7 @@ from binderlet.app.machinery import Machinery, real_machinery
 from binderlet.builder.base import Builder
 from binderlet.builder.delivery import DeliveringBuilder, by_import, by_push
 from binderlet.builder.toolchain import choose_toolchain
+from binderlet.clients.cgroups_helped import HelpedCgroups
 from binderlet.clients.docker import open_docker
 from binderlet.clients.kubernetes import KubernetesClient
 from binderlet.clients.kubernetes_access import find_access
@@ -110,7 +111,9 @@ def make_hibernator(
 ) -> Hibernator:
     """Make what pushes quiet sessions out: by the nodes' helpers where the settings name them, else on this machine."""
     if not isinstance(engine, KubernetesEngine) or not settings.kubernetes.agents_namespace:
-        return Hibernator(sessions, last_active, settings.hibernate, on_look=on_look)
+        helper = settings.system.helper
+        cgroups = HelpedCgroups(helper) if helper else None
+        return Hibernator(sessions, last_active, settings.hibernate, cgroups=cgroups, on_look=on_look)
     return NodesHibernator(
         sessions,
         last_active,

@@ -73,7 +73,10 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         images = LocalImages(docker)
         tier = Tier(settings, docker, images, state, network.ca_bundle) if Tier.is_wanted(settings) else None
         bring = tier.parts.bring if tier and tier.parts else None
-        base = BaseImages(docker, settings.builder, network, toolchain, state / "base", bring=bring)
+        jobs, helper = settings.system.jobs, settings.system.helper
+        base = BaseImages(
+            docker, settings.builder, network, toolchain, state / "base", bring=bring, socket=jobs, helper=helper
+        )
         builder = BuildKitBuilder(
             settings.builder,
             network,
@@ -83,6 +86,8 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
             state=state,
             bring=bring,
             label=images.label,
+            socket=jobs,
+            helper=helper,
         )
         if tier is not None:
             tier.named = builder.together.all_named
@@ -100,13 +105,14 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         chosen = settings.builder.base_image
         return (chosen,) if chosen else [found.name for found in await base.kept() if found.is_current]
 
-    engine = DockerEngine(docker, settings.engine, settings.server.instance)
+    engine = DockerEngine(docker, settings.engine, settings.server.instance, slice_=settings.system.sessions_slice)
     store = EngineStock(
         docker,
         Names(settings.builder.image_prefix),
         settings.server.instance,
         build_cache=settings.disk.build_cache,
         min_age=settings.disk.min_age,
+        helper=settings.system.helper,
     )
     description = f"{docker}, {toolchain.description}"
     return Machinery(engine, images, builder, description, close, tier, Shelf(store, names_of_bases))

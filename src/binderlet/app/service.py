@@ -15,13 +15,14 @@ from binderlet.api.ports import Services
 from binderlet.app.backups import backup_check, make_schedule
 from binderlet.app.bucket import care_for
 from binderlet.app.front import Front, keep_secret, visitors_url
-from binderlet.app.https import make_https, tls_of, webroot_of
+from binderlet.app.https import make_https, webroot_of
 from binderlet.app.kubernetes import make_hibernator, tell_viewers
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
 from binderlet.app.preparing import prepare_builder
 from binderlet.app.record import Record
+from binderlet.app.router import make_router
 from binderlet.app.upkeep import Parts as UpkeepParts
 from binderlet.app.upkeep import Upkeep
 from binderlet.app.view import View
@@ -39,7 +40,6 @@ from binderlet.launch.runner import Parts
 from binderlet.launch.vitals import Vitals
 from binderlet.pages.views import Pages
 from binderlet.router.base import Router
-from binderlet.router.haproxy import HAProxyRouter
 from binderlet.sessions.book import Sessions
 from binderlet.sessions.capacity import capacity, planned, startable
 from binderlet.sessions.ending import Endings
@@ -97,9 +97,7 @@ class Service:
         self.tasks = Tasks("service")
         self._work = Tasks("launches and builds")
         self._sessions_tasks = Tasks("sessions")
-        haproxy = HAProxyRouter(
-            settings.server, state, self._run_folder / "control.sock", title=settings.pages.title, tls=tls_of(settings)
-        )
+        haproxy = make_router(settings, state)
         self.router: Router = router or haproxy
         self.https = make_https(settings, network, state, haproxy.set_certificate)
         self.providers = make_providers(settings, network, state)
@@ -335,7 +333,7 @@ class Service:
             self.tasks.start(care.run(), name="bucket")
         if schedule := self._backups:
             self._vitals.include(lambda: backup_check(schedule, self.settings.backup.every))
-            self.tasks.start(schedule.run(), name="backups")
+            self.tasks.start(schedule.watch() if self.settings.system.backups else schedule.run(), name="backups")
 
     def _on_memory(self, sight: Sight) -> None:
         """Let in what memory allows, whatever places are free."""

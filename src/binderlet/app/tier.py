@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -15,8 +17,9 @@ from prometheus_client.metrics_core import Metric
 from binderlet.clients.docker import DockerClient, engine_errors
 from binderlet.clients.oci import OciClient
 from binderlet.config import Settings
+from binderlet.config.network import network_environment, read_text
 from binderlet.config.registry import PeerSettings, RegistrySettings
-from binderlet.errors import BinderletError
+from binderlet.errors import BinderletError, ConfigError
 from binderlet.events.bus import Bus
 from binderlet.events.kinds import BuildEnded, Fact, LaunchEnded
 from binderlet.images.base import ImageStore
@@ -31,6 +34,7 @@ from binderlet.images.registry.gate import Gate, Upstream
 from binderlet.images.registry.oci import OciRegistry
 from binderlet.images.registry.pulse import Pulse
 from binderlet.images.registry.throttle import Throttle
+from binderlet.images.registry.unit import RegistryUnit
 from binderlet.images.transfer import Names, Pusher, environment_name
 from binderlet.images.transfer_record import Record
 from binderlet.model import Check
@@ -57,7 +61,7 @@ class Tier:
         self.named: Callable[[], Awaitable[None]] = _nothing
         """Returns once all that was built has its names."""
         self.tasks = Tasks("registry")
-        self.process = RegistryProcess(folder, own.s3, ca_bundle=ca_bundle) if own.s3.endpoint else None
+        self.process = registry_process(settings, state, ca_bundle)
         self.throttle = Throttle(own.push_rate, own.yield_rate, self._is_busy)
         self._prefix = settings.builder.image_prefix
         self._docker = docker
@@ -256,6 +260,14 @@ class Tier:
         return Peer(OciRegistry(client, self._docker, self.gate, key), prefix)
 
 
+def registry_process(settings: Settings, state: Path, ca_bundle: Path | None) -> RegistryProcess | None:
+    """Give the registry on object storage; None where there is none."""
+    if not settings.registry.s3.endpoint:
+        return None
+    kind = RegistryUnit if settings.system.registry else RegistryProcess
+    return kind(state / "registry", settings.registry.s3, ca_bundle=ca_bundle)
+
+
 def _own_upstream(
     settings: RegistrySettings, process: RegistryProcess | None, ca_bundle: Path | None, throttle: Throttle
 ) -> Upstream:
@@ -281,3 +293,17 @@ def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> C
 
 async def _nothing() -> None:
     """Return at once."""
+
+
+async def write_registry_files(settings: Settings) -> None:
+    """Write what the registry starts with.
+
+    Raises:
+        ConfigError: the settings name no object storage.
+    """
+    state = await asyncio.to_thread(settings.paths.state.resolve)
+    network = await asyncio.to_thread(network_environment, settings.network, os.environ, read_text)
+    process = registry_process(settings, state, network.ca_bundle)
+    if process is None:
+        raise ConfigError("registry.s3.endpoint: no object storage is set.", hint="Set it, or disable the unit.")
+    await asyncio.to_thread(process.write_config)

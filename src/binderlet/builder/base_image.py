@@ -96,8 +96,12 @@ class BaseImages:
         *,
         repository: str = "binderlet/base",
         bring: Bring | None = None,
+        socket: str = "",
+        helper: str = "",
     ) -> None:
         self._bring = bring
+        self._socket = socket
+        self._helper = helper
         self._docker = docker
         self._settings = settings
         self._network = network
@@ -286,8 +290,7 @@ class BaseImages:
         lines = await asyncio.to_thread(_sources, self._settings)
         mirrors = ", ".join(dict.fromkeys(line.split()[1] for line in lines)) or base_recipe.DEBIAN_MIRROR
         log.write(f"Debian {made.suite} from {mirrors}")
-        is_installed = await asyncio.to_thread(Path(base_recipe.KEYRING).exists)
-        gather = base_recipe.mmdebstrap_command(made, lines, keyring=base_recipe.KEYRING if is_installed else "")
+        gather = await asyncio.to_thread(base_recipe.gather_command, made, lines, self._helper)
         # The engine also imports the first half of an archive: such an image must not get the name.
         unchecked = f"{system}-unchecked"
         script = (
@@ -343,7 +346,7 @@ class BaseImages:
         prepare: Callable[[], None] = lambda: None,
     ) -> Outcome:
         """Run a job to its end, or follow the one of that key that an earlier control plane started."""
-        job = Job(self._folder / key)
+        job = Job(self._folder / key, self._socket)
         spec = JobSpec(command, environment, log.path, log.limit, self._settings.timeout, progress)
         is_running = await asyncio.to_thread(job.is_running)
         await log.flush()  # what we said comes before what the programs say

@@ -10,9 +10,11 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from binderlet.builder.layout import UID, USER
@@ -241,7 +243,14 @@ def host_sources(suite: str, texts: Iterable[str]) -> list[str]:
     return lines if any(line.endswith(f" {suite} main") for line in lines) else []
 
 
-def mmdebstrap_command(made: Recipe, lines: Sequence[str], *, keyring: str = "") -> list[str]:
+def gather_command(made: Recipe, lines: Sequence[str], helper: str = "") -> list[str]:
+    """Give the command that writes the Debian part: mmdebstrap's, or the root helper's client's; reads the disk."""
+    if helper:
+        return [sys.executable, "-I", "-m", "binderlet.clients.helper", helper, made.suite, *lines]
+    return mmdebstrap_command(made.suite, made.packages, lines, keyring=KEYRING if Path(KEYRING).exists() else "")
+
+
+def mmdebstrap_command(suite: str, packages: Sequence[str], lines: Sequence[str], *, keyring: str = "") -> list[str]:
     """Give the command that writes the Debian part to its standard output, as a tar archive."""
     conf = '"$1"/etc/dpkg/dpkg.cfg.d/binderlet'
     written = DPKG_CONFIGURATION.replace("\n", "\\n")
@@ -249,7 +258,7 @@ def mmdebstrap_command(made: Recipe, lines: Sequence[str], *, keyring: str = "")
         "mmdebstrap",
         "--variant=minbase",
         "--format=tar",
-        f"--include={','.join(made.packages)}",
+        f"--include={','.join(packages)}",
         '--aptopt=Acquire::Languages "none"',
         "--aptopt=Acquire::Retries 2",
         # An image that is half made is thrown away: nothing needs to be safe on the disk.
@@ -258,7 +267,7 @@ def mmdebstrap_command(made: Recipe, lines: Sequence[str], *, keyring: str = "")
         f"--extract-hook=printf '{written}' > {conf}",
         f'--customize-hook=cd "$1" && rm -rf {LEFTOVERS}',
         *([f"--keyring={keyring}"] if keyring else []),
-        made.suite,
+        suite,
         "-",
         *lines,
     ]

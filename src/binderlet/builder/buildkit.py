@@ -25,10 +25,10 @@ from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_bui
 from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments, key_of
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.foundation import plan_on_base
-from binderlet.builder.group import limit_builds, limits_of, step_limits
 from binderlet.builder.job import Outcome
 from binderlet.builder.keys import job_key
 from binderlet.builder.layers import Layers, Work, labels_of
+from binderlet.builder.limits import limits_for
 from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
@@ -48,7 +48,7 @@ BEING_BUILT = "Somebody else asked for this environment a moment ago, and it is 
 
 
 class BuildKitBuilder:
-    """A ``Builder`` on the engine's own image store; ``state`` is a folder of its own."""
+    """A ``Builder`` on the engine's own image store; ``state`` is a folder of its own, ``socket`` as for ``Job``."""
 
     def __init__(
         self,
@@ -61,19 +61,22 @@ class BuildKitBuilder:
         state: Path,
         bring: Bring | None = None,
         label: Label | None = None,
+        socket: str = "",
+        helper: str = "",
     ) -> None:
         self._bring = bring
+        self._helper = helper
         self._settings = settings
         self._network = network
         self._tools = toolchain
         self._bases = base
         self._images = images
-        self._jobs = Jobs(state / "jobs")
+        self._jobs = Jobs(state / "jobs", socket)
         self._repo2docker = Repo2Docker(settings, network.clone_environment(), toolchain, self._jobs)
         self._locks = Locks(state / "locks", toolchain)
         self.environments = Environments(state / "environments")
         self._conda = CondaSolver(settings, network, self._jobs, state / "conda", platform.machine())
-        self.bytecode = Bytecode(toolchain, state / "bytecode")
+        self.bytecode = Bytecode(toolchain, state / "bytecode", socket=socket)
         self._preparing = asyncio.Lock()
         self._base: BaseImage | None = None
         self._namespaces = Namespaces(state / "cache-namespace")
@@ -131,8 +134,7 @@ class BuildKitBuilder:
     async def _ready(self, log: BuildLog) -> BaseImage:
         async with self._preparing:
             await asyncio.to_thread(self._namespaces.load)
-            await asyncio.to_thread(limit_builds, limits_of(self._settings))
-            self._layers.limits = await asyncio.to_thread(step_limits, self._settings)
+            self._layers.limits = await asyncio.to_thread(limits_for, self._settings, self._helper)
         # Asked each time: somebody may have removed it since. Where it is there this costs nothing.
         self._base = await self._bases.ensure(log)
         return self._base

@@ -46,9 +46,13 @@ class BytecodeTarget:
 
 
 class Bytecode:
-    """Compiles in the background, one run at a time; what is asked for meanwhile comes next."""
+    """Compiles in the background, one run at a time; what is asked for meanwhile comes next.
 
-    def __init__(self, tools: Toolchain, folder: Path, *, delay: float = DELAY) -> None:
+    ``socket`` as for ``Job``.
+    """
+
+    def __init__(self, tools: Toolchain, folder: Path, *, socket: str = "", delay: float = DELAY) -> None:
+        self._socket = socket
         self._tools = tools
         self._folder = folder
         self._delay = delay
@@ -82,7 +86,7 @@ class Bytecode:
             self._idle.set()
 
     async def _compile(self, target: BytecodeTarget) -> None:
-        job = Job(self._folder / target.python)
+        job = Job(self._folder / target.python, self._socket)
         report = job.folder / "report"
         try:
             if not await asyncio.to_thread(job.is_running):

@@ -9,15 +9,17 @@ Inside it each build's supervisor keeps the build's own steps in their place, se
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from mmap import PAGESIZE
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from binderlet.builder.steps import Limits
-from binderlet.config.schema import BuilderSettings
+
+if TYPE_CHECKING:  # the root helper does without the settings, which cost 20 MB
+    from binderlet.config.schema import BuilderSettings
 
 ROOT = Path("/sys/fs/cgroup")
 PARENTS = ("docker", "system.slice:docker:", "system.slice/docker", "system.slice")
@@ -44,12 +46,22 @@ class GroupLimits:
 
 def limits_of(settings: BuilderSettings) -> GroupLimits:
     """Give the limits that the settings ask for; the kernel counts memory in whole pages."""
-    memory = settings.group_memory or psutil.virtual_memory().total // 2
+    memory = settings.group_memory or os.sysconf("SC_PHYS_PAGES") * PAGESIZE // 2
     return GroupLimits(memory // PAGESIZE * PAGESIZE, settings.group_processes, settings.group_weight)
 
 
 def step_limits(settings: BuilderSettings, root: Path = ROOT) -> Limits:
     """Give what the steps of one build may do: however few builds run, half of all builds' processes at most."""
+    return step_places(root)._replace(
+        share=USUAL_WEIGHT if (root / "cgroup.controllers").exists() else USUAL_SHARES,
+        processes=max(FEWEST_PROCESSES, settings.group_processes // max(2, settings.concurrent)),
+        oom_score=OOM_SCORE,
+        disk=settings.disk_limit,
+    )
+
+
+def step_places(root: Path = ROOT) -> Limits:
+    """Give where the kernel's files of steps are, without any limit."""
     unified = (root / "cgroup.controllers").exists()
     cpu, pids = [
         [str(folder / parent / NAME) for parent in PARENTS]
@@ -59,10 +71,6 @@ def step_limits(settings: BuilderSettings, root: Path = ROOT) -> Limits:
         cpu=cpu,
         pids=pids,
         share_file="cpu.weight" if unified else "cpu.shares",
-        share=USUAL_WEIGHT if unified else USUAL_SHARES,
-        processes=max(FEWEST_PROCESSES, settings.group_processes // max(2, settings.concurrent)),
-        oom_score=OOM_SCORE,
-        disk=settings.disk_limit,
     )
 
 

@@ -65,10 +65,14 @@ class Outcome:
 
 
 class Job:
-    """One job; its folder is its name, and all there is to know about it is in there."""
+    """One job; its folder is its name, and all there is to know about it is in there.
 
-    def __init__(self, folder: Path) -> None:
+    ``socket`` is where systemd starts supervisors, see ``deploy/install/unit_texts.py``; empty: it is done here.
+    """
+
+    def __init__(self, folder: Path, socket: str = "") -> None:
         self.folder = folder
+        self._socket = socket
 
     @property
     def log(self) -> Path | None:
@@ -114,7 +118,8 @@ class Job:
         """
         body = {
             "command": list(spec.command),
-            "environment": dict(spec.environment),
+            # One that systemd starts does not inherit ours.
+            "environment": {**(os.environ if self._socket else {}), **spec.environment},
             "log": str(spec.log.absolute()),
             "limit": spec.limit,
             "timeout": spec.timeout,
@@ -123,6 +128,14 @@ class Job:
             "started_at": time.time(),
         }
         await asyncio.to_thread(self._prepare, body)
+        await (self._ask() if self._socket else self._fork())
+        deadline = time.monotonic() + START_TIMEOUT
+        while not await asyncio.to_thread((self.folder / "running.json").exists):
+            if time.monotonic() > deadline:
+                raise BuildFailed("The build could not be started: its supervisor does not run.")
+            await asyncio.sleep(POLL / 4)
+
+    async def _fork(self) -> None:
         # setsid forks: the supervisor is no child of ours, leaves no zombie, and gets no signal meant for us.
         process = await asyncio.create_subprocess_exec(
             *("setsid", "--fork", sys.executable, "-I", "-S", "-c", PROGRAM, str(self.folder.absolute()), SOURCES),
@@ -132,14 +145,24 @@ class Job:
             stderr=asyncio.subprocess.DEVNULL,
         )
         await process.wait()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not await asyncio.to_thread((self.folder / "running.json").exists):
-            if time.monotonic() > deadline:
-                raise BuildFailed("The build could not be started: its supervisor does not run.")
-            await asyncio.sleep(POLL / 4)
+
+    async def _ask(self) -> None:
+        """Have systemd start the supervisor, as a unit of its own."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                writer.write(f"{self.folder.absolute()}\n".encode())
+                await reader.read()  # it hangs up when it has read the line
+                writer.close()
+        except (OSError, TimeoutError) as error:
+            raise BuildFailed(
+                f"The build could not be started: {self._socket} does not answer: {error}.",
+                hint="systemctl status binderlet-job.socket",
+            ) from error
 
     def _prepare(self, body: dict[str, object]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # the environment may hold secrets
         for name in ("result.json", "running.json", "output"):
             (self.folder / name).unlink(missing_ok=True)
         supervisor.write_whole(str(self.folder), "job.json", body)

@@ -27,10 +27,11 @@ class Files(Protocol):
 
 
 class Jobs:
-    """Starts jobs in folders below ``folder``, or follows those that run there already."""
+    """Starts jobs in folders below ``folder``, or follows those that run there already; ``socket`` as for ``Job``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, socket: str = "") -> None:
         self._folder = folder
+        self._socket = socket
         self._shared: dict[str, _Shared] = {}
 
     def path(self, key: str) -> Path:
@@ -52,7 +53,7 @@ class Jobs:
         """
         shared = self._shared.setdefault(key, _Shared())
         shared.followers += 1
-        job = Job(self.path(key))
+        job = Job(self.path(key), self._socket)
         try:
             await log.flush()
             async with shared.turn:

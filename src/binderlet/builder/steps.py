@@ -49,6 +49,8 @@ class Limits(NamedTuple):
     """``oom_score_adj``; lower ones are raised to it."""
     disk: int = 0
     """Bytes that each step may write; 0 for no limit."""
+    helper: str = ""
+    """Socket of the root helper, which then does all this; empty where this process may."""
 
 
 NO_LIMITS = Limits()

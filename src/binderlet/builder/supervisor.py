@@ -296,6 +296,16 @@ def write_whole(folder: str, name: str, body: dict[str, Any]) -> None:
     os.replace(f"{path}.new", path)
 
 
+def tending(limits: steps.Limits) -> Callable[[float], str]:
+    """Give what keeps the steps in their place: this process, or the root helper."""
+    if not limits.helper:
+        return steps.Steps(limits).tend
+    from binderlet.clients.helper import Tending  # noqa: PLC0415 - its imports take a while, and only it needs them
+
+    names = ("mark", "share", "processes", "oom_score", "disk")
+    return Tending(limits.helper, {name: getattr(limits, name) for name in names}).tend
+
+
 def main(folder: str) -> int:
     """Run the job of a folder; gives 0 when its outcome is written, 75 where another supervisor has it."""
     lock = hold(folder)
@@ -307,7 +317,7 @@ def main(folder: str) -> int:
     log = os.open(job["log"], flags, 0o644)
     copy = os.open(os.path.join(folder, "output"), flags, 0o644)
     output = Output(log, copy, job["limit"], job["progress"])
-    tend = steps.Steps(steps.Limits(**job["steps"])).tend if job["steps"] else None
+    tend = tending(steps.Limits(**job["steps"])) if job["steps"] else None
     supervisor = Supervisor(output, deadline=time.monotonic() + job["timeout"], tend=tend)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -27,6 +27,9 @@ def backup(
     to: To = "",
     passphrase_file: PassphraseFile = None,
     listing: Annotated[bool, typer.Option("--list", help="List the backups that are there.")] = False,
+    if_due: Annotated[
+        bool, typer.Option("--if-due", help="Only where backup.every says that it is time, as the timer does.")
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     keys: SetKeys = None,
@@ -35,9 +38,15 @@ def backup(
     import asyncio
 
     settings = read_settings(config, keys).settings
+    if if_due and not settings.backup.every:
+        typer.echo("backup.every is 0: none is made.")
+        return
     place = place_of(settings, to)
     if listing:
         show(asyncio.run(place.all()), as_json=as_json)
+        return
+    if if_due and (left := seconds_left(settings, place)) > 0:
+        typer.echo(f"The next backup is due in {left / 3600:.1f} h.")
         return
     key = sealing_key(settings, passphrase_file)
     result = asyncio.run(make(settings, place, key))
@@ -57,6 +66,15 @@ async def make(settings: Settings, place: Place, key: Key) -> dict[str, Any]:
 
     made = await run_backup(settings, place, key, time.time())
     return {"name": made.name, "size": made.size, "removed": list(made.removed)}
+
+
+def seconds_left(settings: Settings, place: Place) -> float:
+    """Give the seconds until the next backup is due."""
+    import asyncio
+
+    from binderlet.deploy.backup_schedule import Schedule
+
+    return asyncio.run(Schedule(settings, place).left())
 
 
 def show(found: list[Found], *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from binderlet.cli.options import ConfigFile, SetKeys, read_settings
+from binderlet.cli.owner import owner_of
 
 
 def check(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
@@ -22,7 +23,8 @@ def check(*, config: ConfigFile = None, keys: SetKeys = None) -> None:
 
     settings = read_settings(config, keys).settings
     began = time.monotonic()
-    address = folder_address(prepare_example(settings.paths.state))
+    with owner_of(settings.paths.state):
+        address = folder_address(prepare_example(settings.paths.state))
     result = asyncio.run(request(settings, address, quiet=True, verbose=False))
     seconds = time.monotonic() - began
     ask(settings, "DELETE", f"/sessions/{session_of(str(result.body['url']))}")

@@ -27,6 +27,16 @@ Wheel = Annotated[
 ]
 
 
+S3 = Annotated[
+    str,
+    typer.Option(
+        "--s3",
+        metavar="URL",
+        help="Keep images in this bucket: https://HOST/BUCKET; keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.",
+    ),
+]
+
+
 def install(
     *,
     domain: Domain = "",
@@ -36,7 +46,9 @@ def install(
     swap: Swap = True,
     updates: Updates = True,
     ssh_port: Annotated[int, typer.Option("--ssh-port", help="Stays open in the firewall.")] = 22,
+    s3: S3 = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    units: Annotated[bool, typer.Option("--units", hidden=True)] = False,
     wheel: Wheel = None,
     keys: SetKeys = None,
 ) -> None:
@@ -44,13 +56,18 @@ def install(
 
     What is done already is not done again, so it can be interrupted and repeated. Needs root and systemd.
     """
+    import os
+
     from binderlet.deploy.install.host import InstallError
     from binderlet.deploy.install.runner import install as do_all
     from binderlet.deploy.install.upgrade import wait_until_up
-    from binderlet.deploy.install.wanted import Wanted
+    from binderlet.deploy.install.wanted import Wanted, storage
 
-    wanted = Wanted(domain, email, https, firewall, swap, updates, ssh_port, values(keys))
     host = this_machine()
+    if units:  # what an upgrade asks the other release for
+        refresh(host)
+        return
+    wanted = Wanted(domain, email, https, firewall, swap, updates, ssh_port, storage(s3, os.environ) | values(keys))
     with temporary_folder() as folder:
         steps = steps_for(host, wanted, wheel, folder)
         fits = show_findings(host, wanted)
@@ -59,10 +76,19 @@ def install(
             return
         if not fits:
             raise InstallError("This machine cannot be installed on yet: see FAIL above.", hint="Mend it first.")
-        do_all(host, steps, typer.echo)
+        do_all(host, steps, typer.echo, wanted)
     typer.echo("waiting for the service; the first time it makes the base image, which takes a minute or two")
     wait_until_up(host)
     typer.echo(f"ready: {wanted.url or 'http://' + address_of_this_machine() + '/'}")
+
+
+def refresh(host: Host) -> None:
+    """Write this release's own units and what they need, as the installation was asked for; the program is there."""
+    from binderlet.deploy.install.runner import do_all, read_wanted
+
+    with temporary_folder() as folder:
+        steps = steps_for(host, read_wanted(host), None, folder)
+        do_all(host, [step for step in steps if step.name != "program"], typer.echo)
 
 
 def uninstall(
@@ -131,14 +157,11 @@ def this_machine() -> Host:
 
 def steps_for(host: Host, wanted: Wanted, wheel: Path | None, folder: Path) -> list[Step]:
     """Look at the machine and give the steps."""
+    from binderlet.deploy.install.ground import machine
     from binderlet.deploy.install.release import Program, this_release
-    from binderlet.deploy.install.steps import Machine, steps
+    from binderlet.deploy.install.steps import steps
 
-    names = ("docker-cli", "docker-buildx")
-    found = host.run(["apt-cache", "pkgnames", "docker-"]).out.split()
-    sockets = ("/var/run/docker.sock", "/run/podman/podman.sock")
-    machine = Machine(any(host.exists(socket) for socket in sockets), frozenset(set(names) & set(found)))
-    return list(steps(wanted, machine, Program(this_release(folder, wheel))))
+    return list(steps(wanted, machine(host), Program(this_release(folder, wheel))))
 
 
 def show_findings(host: Host, wanted: Wanted) -> bool:

@@ -24,6 +24,7 @@ from binderlet.cli import (
     doctor,
     extend,
     federation,
+    first_files,
     images,
     images_restore,
     install,
@@ -85,6 +86,7 @@ app.command("deploy", short_help="Do the same on another machine over ssh.")(dep
 app.command("cloud-init", short_help="Print user-data for a new machine.")(deploy.cloud_init)
 app.command("upgrade", short_help="Replace the installed release while sessions go on.")(install.upgrade)
 app.command("uninstall", short_help="Take back all that 'install' did.")(install.uninstall)
+app.command("first-files", hidden=True)(first_files.first_files)
 app.add_typer(stats.app, name="stats", short_help="Count launches: import archives, show and draw them.")
 app.command("plan", short_help="Plan a load: what carries it, and what that costs.")(plan.plan)
 app.command("report", short_help="Write one page about a time of service.")(write_report)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binderlet.cli.options import ConfigFile, SetKeys, read_settings
+from binderlet.cli.owner import owner_of
 
 if TYPE_CHECKING:
     from binderlet.config.schema import Settings
@@ -26,14 +27,15 @@ def migrate(
     from binderlet.deploy.databases import look
 
     settings = read_settings(config, keys).settings
-    found = list(look(settings.paths.state))
-    if dry_run:
-        for each in found:
-            typer.echo(str(each))
-    elif any(each.needs_quiet for each in found):
-        _fit_alone(settings)
-    else:
-        _fit(settings)
+    with owner_of(settings.paths.state):
+        found = list(look(settings.paths.state))
+        if dry_run:
+            for each in found:
+                typer.echo(str(each))
+        elif any(each.needs_quiet for each in found):
+            _fit_alone(settings)
+        else:
+            _fit(settings)
 
 
 def _fit_alone(settings: Settings) -> None:

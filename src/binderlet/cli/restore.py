@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from binderlet.cli.options import AsJson, ConfigFile, SetKeys, read_settings
+from binderlet.cli.owner import hand_over
 
 if TYPE_CHECKING:
     from binderlet.clients.age import Key
@@ -45,6 +46,8 @@ def restore(
     loaded = read_settings(config, keys)
     key = opening_key(loaded.settings, passphrase_file, identity_file)
     result = run(loaded, what, source, key, None if verify else (settings_to or default_target(loaded)))
+    if not verify:
+        hand_over(loaded.settings.paths.state)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return

@@ -121,12 +121,25 @@ def walk(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
                 continue
-            if (name := ID.search(entry.name)) is not None:
-                # Podman's monitor has a group of its own beside the container's.
-                if "conmon" not in entry.name:
-                    yield name[0], Path(entry.path)
-            elif depth:
+            # Podman's monitor has a group of its own beside the container's.
+            if (name := ID.search(entry.name)) is not None and "conmon" not in entry.name:
+                yield name[0], Path(entry.path)
+            # Also below a container: one with systemd in it holds containers of its own.
+            if depth:
                 yield from walk(Path(entry.path), depth - 1)
+
+
+def systemd_root(first: Path = Path("/proc/1/cgroup")) -> str:
+    """Give the path below which systemd makes its groups: empty but in a container, whose groups the engine sees whole.
+
+    ``first`` is the kernel's file of the first process.
+    """
+    try:
+        lines = [line.split(":", 2) for line in _text(first).splitlines()]
+    except OSError:
+        return ""
+    paths = [path for _, kind, path in lines if kind in {"name=systemd", ""}]
+    return paths[0].removesuffix("/init.scope").rstrip("/") if paths else ""
 
 
 def cpu_folder(root: Path) -> Path:

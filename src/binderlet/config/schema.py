@@ -22,6 +22,7 @@ from binderlet.config.providers import ProviderSettings
 from binderlet.config.registry import RegistrySettings
 from binderlet.config.section import HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
 from binderlet.config.statistics import ArchiveSettings, StatisticsSettings
+from binderlet.config.system import SystemSettings
 from binderlet.config.units import ByteSize, Duration
 
 
@@ -369,6 +370,7 @@ class Settings(Section):
     statistics: StatisticsSettings = StatisticsSettings()
     backup: BackupSettings = BackupSettings()
     log: LogSettings = LogSettings()
+    system: SystemSettings = SystemSettings()
 
     @property
     def launch_host(self) -> str:

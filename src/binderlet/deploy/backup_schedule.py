@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 BUCKET = "bucket"
 RETRY = 900.0
-"""Seconds until a backup that failed is tried again."""
+"""Seconds until a backup that failed is tried again, and between looks for those that others make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +104,32 @@ class Schedule:
         while True:
             await self._sleep(await self.look())
 
+    async def watch(self) -> None:
+        """Only look, until cancelled: something else makes them."""
+        while True:
+            try:
+                await self.left()
+                self.problem = ""
+            except BinderletError as error:
+                self.problem = error.message
+            await self._sleep(RETRY)
+
+    async def left(self) -> float:
+        """Look at what is there, and give the seconds until the next one is due; negative or 0 where it is.
+
+        Raises:
+            BinderletError: the place does not answer.
+        """
+        mine = [one.made_at for one in await self._place.all() if one.service == self._settings.server.instance]
+        self.last_at = max(mine, default=0.0)
+        return self.last_at + self._settings.backup.every - self._clock()
+
     async def look(self) -> float:
         """Make one where it is time; gives the seconds until the next look."""
         try:
-            mine = [one.made_at for one in await self._place.all() if one.service == self._settings.server.instance]
-            self.last_at = max(mine, default=0.0)
+            if (left := await self.left()) > 0:
+                return left
             now = self._clock()
-            due = self.last_at + self._settings.backup.every
-            if now < due:
-                return due - now
             made = await run_backup(self._settings, self._place, configured_key(self._settings), now)
         except BinderletError as error:
             self.problem = error.message

@@ -19,6 +19,7 @@ AUTHOR = {
     "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_SYSTEM": "/dev/null",
+    "HOME": "/nonexistent",  # nothing of whoever runs this
 }
 """Fixed, so that the same files are the same commit on every run and the image is found again."""
 

@@ -17,11 +17,13 @@ from typing import Any
 import structlog
 from aiodocker.exceptions import DockerError
 
+from binderlet.clients.cgroups import systemd_root
 from binderlet.clients.docker import UNREACHABLE, DockerClient, engine_errors
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import (
     OUT_OF_MEMORY,
     Endings,
+    cgroup_parent,
     container_name,
     create_request,
     demultiplex,
@@ -52,9 +54,11 @@ REMOVAL_TIMEOUT = 30.0
 class DockerEngine:
     """The engine port on Docker or Podman; the client is closed with it."""
 
-    def __init__(self, client: DockerClient, settings: EngineSettings, instance: str) -> None:
+    def __init__(self, client: DockerClient, settings: EngineSettings, instance: str, *, slice_: str = "") -> None:
         self._client = client
         self._settings = settings
+        self._slice = slice_
+        self._parent = ""
         self._instance = instance
         self._networks = networks_for(client, settings, instance)
         self._starts = Tasks("docker engine")
@@ -64,8 +68,18 @@ class DockerEngine:
         """Nanoseconds since the epoch; a new watch begins after it."""
 
     async def prepare(self) -> None:
-        """Make the network of sessions, or check the one that exists."""
+        """Make the network of sessions, or check the one that exists; find out how the engine wants their slice."""
         await self._networks.prepare()
+        if self._slice:
+            self._parent = await self._find_parent()
+
+    async def _find_parent(self) -> str:
+        with engine_errors():
+            info = await self._client.call("GET", "info")
+        parent = cgroup_parent(self._slice, info, await asyncio.to_thread(systemd_root))
+        if parent is None:
+            log.warning("sessions are not in their slice", slice=self._slice, driver=info.get("CgroupDriver"))
+        return parent or ""
 
     async def start(self, spec: SessionSpec) -> Session:
         """Create and start the session's container.
@@ -110,7 +124,14 @@ class DockerEngine:
             return error
 
     async def _create(self, spec: SessionSpec, network: str) -> str:
-        request = create_request(spec, self._settings, self._instance, network=network, podman=self._client.is_podman)
+        request = create_request(
+            spec,
+            self._settings,
+            self._instance,
+            network=network,
+            parent=self._parent,
+            podman=self._client.is_podman,
+        )
         name = {"name": container_name(self._instance, spec.id)}
         created = await self._client.call("POST", "containers/create", params=name, body=request)
         return str(created["Id"])

@@ -81,10 +81,25 @@ def session_labels(spec: SessionSpec, instance: str) -> dict[str, str]:
     }
 
 
+def cgroup_parent(slice_: str, info: Json, root: str) -> str | None:
+    """Give the parent of the sessions' control groups as this engine wants it; None where it can have none.
+
+    ``info`` is the engine's own description, ``root`` where systemd's groups begin. With systemd's driver it is the
+    slice's name, with the other a path. In cgroup version 2 systemd takes controllers away from groups that it
+    did not make, and with them the sessions' limits: there the engine must have systemd's driver.
+    """
+    if info.get("CgroupDriver") == "systemd":
+        return slice_
+    if str(info.get("CgroupVersion", "1")) != "1":
+        return None
+    words = slice_.removesuffix(".slice").split("-")
+    return "/".join([root, *(f"{'-'.join(words[:end])}.slice" for end in range(1, len(words) + 1))])
+
+
 def create_request(
-    spec: SessionSpec, settings: EngineSettings, instance: str, *, network: str, podman: bool = False
+    spec: SessionSpec, settings: EngineSettings, instance: str, *, network: str, parent: str = "", podman: bool = False
 ) -> dict[str, Any]:
-    """Give the body of the container's create request."""
+    """Give the body of the container's create request; ``parent`` is from ``cgroup_parent``."""
     return {
         "Image": spec.image,
         "Cmd": list(spec.command),
@@ -107,6 +122,7 @@ def create_request(
             "Ulimits": [NOFILE, NO_CORE, *([NPROC] if podman else [])],
             **_limits(spec),
             **({"Runtime": settings.runtime} if settings.runtime else {}),
+            **({"CgroupParent": parent} if parent else {}),
         },
     }
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from binderlet.clients.helper import HelperRefused, ask
 from binderlet.images.retention import Part
 
 SizeOf = Callable[[str], int | None]
@@ -30,6 +31,22 @@ def layer_sizes(root: Path, driver: str) -> SizeOf:
             return int((folder / chain_id.removeprefix("sha256:") / "size").read_text())
         except (OSError, ValueError):
             return None
+
+    return size_of
+
+
+def asked_sizes(helper: str, driver: str) -> SizeOf:
+    """Give a look-up by the root helper, which remembers: a layer never changes."""
+    known: dict[str, int] = {}
+
+    def size_of(chain_id: str) -> int | None:
+        if chain_id not in known:
+            try:
+                answer = ask(helper, "layer-size", driver=driver, chain=chain_id.removeprefix("sha256:"))
+                known[chain_id] = int(answer["size"])
+            except (HelperRefused, KeyError, TypeError):
+                return None
+        return known[chain_id]
 
     return size_of
 

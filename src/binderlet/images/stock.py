@@ -22,7 +22,7 @@ from aiodocker.exceptions import DockerError
 
 from binderlet.clients.docker import DockerClient, engine_errors, translate
 from binderlet.errors import ImageMissing, NotFound
-from binderlet.images.layers import SizeOf, layer_sizes, parts_of
+from binderlet.images.layers import SizeOf, asked_sizes, layer_sizes, parts_of
 from binderlet.images.retention import GB, Item, Kind, Part
 
 KIND_LABEL = "binderlet.image"
@@ -110,8 +110,10 @@ class EngineStock:
         *,
         build_cache: bool = True,
         min_age: float = 3600.0,
+        helper: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._helper = helper
         self._docker = docker
         self._names = names
         self._instance = instance
@@ -188,9 +190,10 @@ class EngineStock:
     async def _find_root(self) -> None:
         info = await self._docker.call("GET", "info")
         root = Path(str(info["DockerRootDir"]))
-        if await asyncio.to_thread(os.access, root, os.R_OK):
+        if await asyncio.to_thread(os.access, root, os.F_OK):
             self.root = root
-        self._size_of = layer_sizes(root, str(info["Driver"]))
+        driver = str(info["Driver"])
+        self._size_of = asked_sizes(self._helper, driver) if self._helper else layer_sizes(root, driver)
 
     async def _read_layers(self, images: Sequence[Stored]) -> None:
         """Ask for the layers of images that were not seen before; an image that goes meanwhile has none."""

@@ -78,6 +78,8 @@ class Plan:
     """``user:group`` to become after start; empty: stay who we are."""
     tls: Tls | None = None
     others: Others | None = None
+    socket_mode: str = "600"
+    """Of the socket that HAProxy is led by: of this user alone, or of its group."""
 
 
 def max_connections(open_files: int) -> int:
@@ -124,7 +126,7 @@ global
   master-worker
   # Without this a second HAProxy could take the same port and half of the visitors.
   noreuseport
-  stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners
+  stats socket unix@{SOCKET} mode {plan.socket_mode} level admin expose-fd listeners
 {identity}  maxconn {plan.max_connections}
   nbthread {plan.threads}
   # Room for one cookie per session ever opened here.

@@ -24,6 +24,7 @@ from binderlet.router.error_pages import ErrorPages, default_pages
 from binderlet.router.process import HAProxyProcess, open_file_limit, unprivileged_user
 from binderlet.router.route_file import RouteFile, check_route, write_atomically
 from binderlet.router.traffic import Tally, traffic_of
+from binderlet.router.unit import HAProxyUnit
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,8 @@ class HAProxyRouter:
     ``server`` says where to listen, ``state`` is the folder in which ``run/`` is made, and ``control_socket`` is where
     the control plane answers what is not a session's. ``title`` names the service on the error pages; ``pages`` are
     other pages altogether; with ``tls`` the certificate must be in ``run/`` before ``prepare``. ``others`` are further
-    HAProxies with the same sessions. With ``beside`` somebody else runs HAProxy, in a container that shares ``run/``.
+    HAProxies with the same sessions. With ``beside`` somebody else runs HAProxy, in a container that shares ``run/``;
+    with ``is_unit`` it is systemd.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class HAProxyRouter:
         tls: config.Tls | None = None,
         others: config.Others | None = None,
         beside: bool = False,
+        is_unit: bool = False,
     ) -> None:
         self.url_port = server.port
         self._server = server
@@ -65,7 +68,8 @@ class HAProxyRouter:
                 raise ConfigError(f"paths.state: {path} is {excess} bytes too long for a socket.")
         self._client = HAProxyClient(self._folder / config.SOCKET)
         self._master = HAProxyMaster(self._folder / config.MASTER_SOCKET)
-        process = HAProxyBeside if beside else HAProxyProcess
+        self._is_unit = is_unit
+        process = HAProxyUnit if is_unit else HAProxyBeside if beside else HAProxyProcess
         self._process = process(self._folder, host=server.host, port=server.port)
         self._file = RouteFile(self._folder / config.MAP)
         self._notes = self._folder / config.NOTES
@@ -76,7 +80,7 @@ class HAProxyRouter:
     async def prepare(self) -> None:
         """Start HAProxy, take over the running one, or reload it when its configuration has changed."""
         async with self._lock:
-            wanted = config.fingerprint_of(await asyncio.to_thread(self._write_files))
+            wanted = config.fingerprint_of(await asyncio.to_thread(self.write_files))
             running = await self._running()
             await self._know_routes(running=running is not None)
             if running == wanted:
@@ -161,7 +165,8 @@ class HAProxyRouter:
         async with self._lock:
             await self._process.end()
 
-    def _write_files(self) -> str:
+    def write_files(self) -> str:
+        """Write all that HAProxy reads but the routes, and give the configuration; blocks."""
         self._folder.mkdir(parents=True, exist_ok=True)
         pages = self._pages or default_pages(self._title)
         plan = config.Plan(
@@ -173,9 +178,10 @@ class HAProxyRouter:
             secure=self._tls is None and self._server.public_url.startswith("https:"),
             max_connections=config.max_connections(open_file_limit()),
             threads=min(config.MAX_THREADS, os.cpu_count() or 1),
-            user=unprivileged_user(self._control_socket.parent),
+            user="" if self._is_unit else unprivileged_user(self._control_socket.parent),
             tls=self._tls,
             others=self._others,
+            socket_mode="660" if self._is_unit else "600",
         )
         text = config.render(plan)
         self._notes.touch()

@@ -70,7 +70,10 @@ def is_due(certificate: Certificate, names: Sequence[str], attempts: Attempts, n
 
 
 class Https:
-    """``prepare`` before HAProxy starts, then ``run``. ``swap`` gives HAProxy a new certificate while it runs."""
+    """``prepare`` before HAProxy starts, then ``run``. ``swap`` gives HAProxy a new certificate while it runs.
+
+    ``mode`` is of HAProxy's file.
+    """
 
     def __init__(
         self,
@@ -80,10 +83,12 @@ class Https:
         authority: Authority,
         swap: Callable[[bytes], Awaitable[None]],
         *,
+        mode: int = 0o600,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
+        self._mode = mode
         self._names = names
         self._file = file
         self._authority = authority
@@ -171,7 +176,7 @@ class Https:
         return read(self._file.read_bytes()) if self._file.exists() else None
 
     def _write(self, pem: bytes) -> None:
-        write_atomically(self._file, pem.decode("ascii"), mode=0o600)
+        write_atomically(self._file, pem.decode("ascii"), mode=self._mode)
 
 
 def own(chain: Path, key: Path) -> Certificate:

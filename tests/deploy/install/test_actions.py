@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from binderlet.deploy.install.actions import File, Packages, Unit, undo
+from binderlet.deploy.install.actions import Displaced, File, Packages, Unit, User, undo
 from binderlet.deploy.install.host import InstallError, Said
 from support.fake_host import FakeHost
 
@@ -94,3 +94,47 @@ def test_a_folder_goes_with_all_in_it(tmp_path: Path) -> None:
     host.write("/opt/x/y", "z", 0o644)
     undo(host, {"folder": "/opt/x"})
     assert not host.exists("/opt/x")
+
+
+def test_a_user_comes_and_goes(tmp_path: Path) -> None:
+    """It has no login and a group of its own; one that is there stays as it is."""
+    host = FakeHost(tmp_path, lambda command: Said(2, "") if command[0] == "getent" else None)
+    user = User("binderlet", PurePosixPath("/var/lib/binderlet"))
+    assert not user.is_done(host)
+    done = user.do(host)
+    assert "--system" in host.ran[-1]
+    assert "nologin binderlet" in host.ran[-1]
+    undo(host, done)
+    assert host.ran[-1] == "userdel binderlet"
+    assert user.is_done(FakeHost(tmp_path))
+    assert user.what == "user binderlet"
+
+
+def test_a_displaced_unit_is_given_back_as_it_was(tmp_path: Path) -> None:
+    """One that ran and was enabled is so again; one that was neither is left alone."""
+    active = True
+
+    def play(command: list[str]) -> Said | None:
+        return Said(0 if active else 3, "") if command[1] == "--quiet" else None
+
+    host, displaced = FakeHost(tmp_path, play), Displaced("haproxy.service")
+    assert not displaced.is_done(host)
+    done = displaced.do(host)
+    assert host.ran[-1] == "systemctl disable --now haproxy.service"
+    undo(host, done)
+    assert host.ran[-2:] == ["systemctl enable haproxy.service", "systemctl start haproxy.service"]
+    active = False
+    assert displaced.is_done(host)
+    count = len(host.ran)
+    undo(host, {"displaced": "haproxy.service", "enabled": False, "active": False})
+    assert len(host.ran) == count
+    assert displaced.what == "stop haproxy.service"
+
+
+def test_a_timer_leaves_no_stamp(tmp_path: Path) -> None:
+    """Systemd keeps when it ran last in a file of its own."""
+    host = FakeHost(tmp_path)
+    stamp = "/var/lib/systemd/timers/stamp-x.timer"
+    host.write(stamp, "", 0o644)
+    undo(host, Unit("x.timer").do(host))
+    assert not host.exists(stamp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from binderlet.deploy.install.ground import addresses, holder_of, look, system
+from binderlet.deploy.install.ground import addresses, group_of, holder_of, look, machine, names_storage, system
 from binderlet.deploy.install.host import Said
 from binderlet.deploy.install.wanted import STATE, Wanted
 from support.fake_host import FakeHost
@@ -71,3 +72,36 @@ def test_where_a_name_leads(tmp_path: Path, said: Said, found: set[str]) -> None
     host = FakeHost(tmp_path, lambda _: said)
     assert addresses(host, "b.org") == found
     assert host.ran == ["timeout 10 getent ahosts b.org"]
+
+
+def test_what_the_steps_depend_on(tmp_path: Path) -> None:
+    """An engine's socket and its group, packages that only some releases have, storage in settings from before."""
+    host = FakeHost(tmp_path, lambda command: Said(0, "docker-cli\ndocker-x\n") if command[0] == "apt-cache" else None)
+    bare = machine(host)
+    assert (bare.has_engine, bare.available, bare.engine_group) == (False, frozenset({"docker-cli"}), "docker")
+    host.write("/var/run/docker.sock", "", 0o660)
+    host.write("/etc/binderlet/binderlet.toml", '[registry.s3]\nendpoint = "https://s3.example.org/"\n', 0o640)
+    found = machine(host)
+    assert found.has_engine
+    assert found.has_storage
+    assert found.engine_group == grp.getgrgid(os.getegid()).gr_name
+
+
+def test_whose_socket_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that only its owner may use has no group, nor has one whose group has no name."""
+    host = FakeHost(tmp_path)
+    host.write("/s", "", 0o600)
+    assert group_of(host, "/s") == ""
+    host.at("/s").chmod(0o660)
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(grp, "getgrgid", unknown)
+    assert group_of(host, "/s") == ""
+
+
+@pytest.mark.parametrize("text", ["", "no toml", "registry = 7", "[registry.s3]\nbucket = 'b'"])
+def test_settings_without_storage(text: str) -> None:
+    """Whatever else is in them, wrong or not."""
+    assert not names_storage(text)

@@ -10,9 +10,17 @@ import pytest
 
 from binderlet.deploy.install.actions import Action, File
 from binderlet.deploy.install.host import InstallError, Said
-from binderlet.deploy.install.runner import RECORD, alone, install, outstanding, read_record, uninstall
+from binderlet.deploy.install.runner import (
+    RECORD,
+    alone,
+    install,
+    outstanding,
+    read_record,
+    read_wanted,
+    uninstall,
+)
 from binderlet.deploy.install.steps import Step
-from binderlet.deploy.install.wanted import BINDERLET, CONFIG
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, Wanted
 from support.fake_host import FakeHost
 
 ONE, TWO = File(PurePosixPath("/etc/one"), "1"), File(PurePosixPath("/etc/two"), "2")
@@ -107,3 +115,25 @@ def test_the_engines_images(tmp_path: Path, *, keep: bool, removed: bool) -> Non
     away = FakeHost(tmp_path, lambda command: Said(1, "Cannot connect") if command[0] == "docker" else None)
     install(away, plan(ONE), quiet)
     uninstall(away, quiet)
+
+
+def test_what_was_asked_for_is_on_record(tmp_path: Path) -> None:
+    """An upgrade needs it."""
+    host = FakeHost(tmp_path)
+    with pytest.raises(InstallError, match="Nothing was installed"):
+        read_wanted(host)
+    install(host, plan(ONE), quiet, Wanted("b.org"))
+    assert read_wanted(host) == Wanted("b.org")
+    uninstall(host, quiet)
+    assert not any(file.is_file() for file in tmp_path.rglob("*"))
+
+
+def test_kept_data_keeps_its_owner(tmp_path: Path) -> None:
+    """The user stays with the files."""
+    host = FakeHost(tmp_path)
+    host.write(RECORD, json.dumps([{"user": "binderlet"}]), 0o600)
+    uninstall(host, quiet, keep_data=True)
+    assert "userdel binderlet" not in host.ran
+    host.write(RECORD, json.dumps([{"user": "binderlet"}]), 0o600)
+    uninstall(host, quiet)
+    assert "userdel binderlet" in host.ran

@@ -9,7 +9,11 @@ from binderlet.deploy.install.steps import Machine, Step, steps
 from binderlet.deploy.install.wanted import Wanted
 
 PROGRAM = Unit("program")
-ALL = ["packages", "engine", "program", "settings", "kernel", "updates", "swap", "firewall", "service"]
+ALL = [
+    *("packages", "engine", "program", "user", "settings", "kernel", "updates", "swap", "firewall"),
+    *("data path", "registry", "service"),
+]
+STORAGE = {"registry.s3.endpoint": "https://s3.example.org/"}
 
 
 def named(found: list[Step]) -> list[str]:
@@ -20,10 +24,11 @@ def named(found: list[Step]) -> list[str]:
 @pytest.mark.parametrize(
     ("wanted", "machine", "missing"),
     [
-        (Wanted("b.org"), Machine(has_engine=False), set()),
-        (Wanted("b.org"), Machine(has_engine=True), {"engine"}),
-        (Wanted("b.org", swap=False, firewall=False), Machine(has_engine=False), {"swap", "firewall"}),
-        (Wanted("b.org", updates=False), Machine(has_engine=False), {"updates"}),
+        (Wanted("b.org", settings=STORAGE), Machine(has_engine=False), set()),
+        (Wanted("b.org"), Machine(has_engine=False, has_storage=True), set()),
+        (Wanted("b.org"), Machine(has_engine=True), {"engine", "registry"}),
+        (Wanted("b.org", swap=False, firewall=False), Machine(has_engine=False), {"swap", "firewall", "registry"}),
+        (Wanted("b.org", updates=False), Machine(has_engine=False), {"updates", "registry"}),
     ],
 )
 def test_only_what_is_wanted(wanted: Wanted, machine: Machine, missing: set[str]) -> None:
@@ -31,6 +36,20 @@ def test_only_what_is_wanted(wanted: Wanted, machine: Machine, missing: set[str]
     found = list(steps(wanted, machine, PROGRAM))
     assert named(found) == [name for name in ALL if name not in missing]
     assert all(step.why.endswith(".") and step.actions for step in found)
+
+
+def test_a_root_only_engine_has_no_helper() -> None:
+    """Where only root may use the engine's socket, the control plane is root and needs none."""
+
+    def files(group: str) -> str:
+        return " ".join(
+            action.what
+            for step in steps(Wanted(""), Machine(True, engine_group=group), PROGRAM)
+            for action in step.actions
+        )
+
+    assert "binderlet-helper.service" in files("docker")
+    assert "binderlet-helper" not in files("")
 
 
 def test_packages_that_only_some_releases_have() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from binderlet.deploy.install import units
+from binderlet.deploy.install.services import BACKUP_TIMER, BUILDS, SESSIONS, SLICE
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="nftables is not installed")
@@ -23,6 +24,7 @@ def test_the_firewall_is_taken_by_nft(tmp_path: Path, port: int, ports: str) -> 
 
 def test_every_file_says_who_wrote_it() -> None:
     """An operator who finds one knows where it is from."""
-    texts = (units.SERVICE, units.SLICE, units.SWAP, units.SYSCTL, units.JOURNAL, units.UPDATES, units.FIREWALL_UNIT)
+    texts = [units.SWAP, units.SYSCTL, units.JOURNAL, units.UPDATES, units.FIREWALL_UNIT]
+    texts += [SLICE, SESSIONS, BUILDS, BACKUP_TIMER]
     assert all("Written by 'binderlet install'" in text for text in (*texts, units.firewall(22)))
     assert units.UPDATES.startswith("//")

@@ -43,6 +43,7 @@ def test_a_release_that_works(tmp_path: Path, release: Release) -> None:
     order = [
         "config check",
         f"{release.id}/bin/binderlet migrate",
+        "install --units",
         "systemctl restart",
         "binderlet status",
         "binderlet check",

@@ -75,11 +75,11 @@ async def test_starts_once_and_outlives(process: RegistryProcess) -> None:
 
 def test_secrets_are_ours_alone(process: RegistryProcess) -> None:
     """Nobody else can read the keys or reach the socket; the secret stays the same."""
-    process._write_config()
+    process.write_config()
     assert process.config.stat().st_mode & 0o777 == 0o600
     assert process.folder.stat().st_mode & 0o777 == 0o700
     before = json.loads(process.config.read_text())["http"]["secret"]
-    assert not process._write_config()
+    assert not process.write_config()
     assert json.loads(process.config.read_text())["http"]["secret"] == before
 
 

@@ -110,15 +110,62 @@ class Unit:
 
     def is_done(self, host: Host) -> bool:
         """Whether it runs, and will after a restart of the machine."""
-        return all(
-            host.run(["systemctl", "--quiet", verb, self.name]).code == 0 for verb in ("is-active", "is-enabled")
-        )
+        return all(_says(host, verb, self.name) for verb in ("is-active", "is-enabled"))
 
     def do(self, host: Host) -> Undo:
         """Enable and start it."""
         host.must(["systemctl", "daemon-reload"])
         host.must(["systemctl", "enable", "--now", self.name], hint=f"journalctl -u {self.name} says why.")
         return {"unit": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A system user with a group of its own name, without a login."""
+
+    name: str
+    home: PurePosixPath
+
+    @property
+    def what(self) -> str:
+        """Name it."""
+        return f"user {self.name}"
+
+    def is_done(self, host: Host) -> bool:
+        """Whether there is one."""
+        return host.run(["getent", "passwd", self.name]).code == 0
+
+    def do(self, host: Host) -> Undo:
+        """Make it."""
+        options = ["--system", "--user-group", "--no-create-home", "--home-dir", str(self.home)]
+        host.must(["useradd", *options, "--shell", "/usr/sbin/nologin", self.name])
+        return {"user": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """A unit of a Debian package that must not run beside ours; uninstalling gives it back as it was."""
+
+    name: str
+
+    @property
+    def what(self) -> str:
+        """Name it."""
+        return f"stop {self.name}"
+
+    def is_done(self, host: Host) -> bool:
+        """Whether it neither runs nor will."""
+        return not any(_says(host, verb, self.name) for verb in ("is-active", "is-enabled"))
+
+    def do(self, host: Host) -> Undo:
+        """Disable and stop it."""
+        was = {"enabled": _says(host, "is-enabled", self.name), "active": _says(host, "is-active", self.name)}
+        host.must(["systemctl", "disable", "--now", self.name])
+        return {"displaced": self.name, **was}
+
+
+def _says(host: Host, verb: str, unit: str) -> bool:
+    return host.run(["systemctl", "--quiet", verb, unit]).code == 0
 
 
 def undo(host: Host, what: Undo) -> None:
@@ -129,6 +176,8 @@ def undo(host: Host, what: Undo) -> None:
     """
     if name := what.get("unit"):
         host.run(["systemctl", "disable", "--now", name])
+        if name.endswith(".timer"):
+            host.remove(f"/var/lib/systemd/timers/stamp-{name}")
     if path := what.get("file"):
         if what["before"] is None:
             host.remove(path)
@@ -139,3 +188,8 @@ def undo(host: Host, what: Undo) -> None:
             host.run(what["then"])
     if folder := what.get("folder"):
         host.remove(folder)
+    if user := what.get("user"):
+        host.run(["userdel", user])
+    if name := what.get("displaced"):
+        for verb in [verb for verb, was in (("enable", what["enabled"]), ("start", what["active"])) if was]:
+            host.run(["systemctl", verb, name])

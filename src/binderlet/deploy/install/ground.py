@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import grp
 import shutil
+import stat
+import tomllib
 
 import psutil
 
 from binderlet.deploy.install.host import Host
 from binderlet.deploy.install.preflight import Ground
-from binderlet.deploy.install.wanted import STATE, Wanted
+from binderlet.deploy.install.steps import Machine
+from binderlet.deploy.install.wanted import CONFIG, STATE, Wanted
 
 DNS_TIMEOUT = 10
 """Seconds; without a network the system's own patience is minutes."""
+
+
+SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
+WRITE_AND_READ = stat.S_IRGRP | stat.S_IWGRP
 
 
 def look(host: Host, wanted: Wanted) -> Ground:
@@ -26,6 +34,38 @@ def look(host: Host, wanted: Wanted) -> Ground:
         addresses=sorted(addresses(host, wanted.domain)) if wanted.domain else (),
         mine=[each.address for interface in psutil.net_if_addrs().values() for each in interface],
     )
+
+
+def machine(host: Host) -> Machine:
+    """Give what the steps depend on."""
+    names = {"docker-cli", "docker-buildx"}
+    found = host.run(["apt-cache", "pkgnames", "docker-"]).out.split()
+    sockets = [socket for socket in SOCKETS if host.exists(socket)]
+    return Machine(
+        bool(sockets),
+        frozenset(names & set(found)),
+        engine_group=group_of(host, sockets[0]) if sockets else "docker",
+        has_storage=names_storage(host.read(CONFIG) or ""),
+    )
+
+
+def group_of(host: Host, socket: str) -> str:
+    """Name the group that may use a socket; empty where only its owner may, or the group has no name."""
+    status = host.at(socket).stat()
+    if status.st_mode & WRITE_AND_READ != WRITE_AND_READ:
+        return ""
+    try:
+        return grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        return ""
+
+
+def names_storage(text: str) -> bool:
+    """Whether settings name object storage; a file that is no TOML is said to be wrong elsewhere."""
+    try:
+        return bool(tomllib.loads(text).get("registry", {}).get("s3", {}).get("endpoint"))
+    except (tomllib.TOMLDecodeError, AttributeError):
+        return False
 
 
 def system(text: str) -> tuple[str, str]:

@@ -11,11 +11,19 @@ from pathlib import PurePosixPath
 from binderlet.deploy.install.actions import Undo, undo
 from binderlet.deploy.install.host import Host, InstallError
 from binderlet.deploy.install.release import remove_command
+from binderlet.deploy.install.services import SOCKETS
 from binderlet.deploy.install.steps import Step
-from binderlet.deploy.install.wanted import BINDERLET, CONFIG, STATE
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, STATE, Wanted
 
 RECORD = PurePosixPath("/var/lib/binderlet-install/record.json")
 """Outside of the service's own state, so that it outlives it."""
+
+WANTED = RECORD.with_name("wanted.json")
+"""What was asked for, so that another release can write its own units."""
+ENDED = ("systemctl", "stop", "binderlet-job@*.service", "binderlet-helper.service")
+
+NAMED = ("unit", "file", "folder", "user", "displaced")
+"""Whatever an action did, one of these says to what."""
 
 Tell = Callable[[str], None]
 
@@ -25,19 +33,30 @@ def outstanding(host: Host, steps: Sequence[Step]) -> list[tuple[Step, list[str]
     return [(step, [action.what for action in step.actions if not action.is_done(host)]) for step in steps]
 
 
-def install(host: Host, steps: Sequence[Step], tell: Tell) -> None:
-    """Do what is not done yet; each thing is on record before the next begins.
+def install(host: Host, steps: Sequence[Step], tell: Tell, wanted: Wanted | None = None) -> None:
+    """Do what is not done yet; each thing is on record before the next begins, and so is what was asked for.
 
     Raises:
         InstallError: something failed, or another installation goes on.
     """
     with alone(host):
-        for step in steps:
-            left = [action for action in step.actions if not action.is_done(host)]
-            tell(f"{step.name}: {'done already' if not left else step.why}")
-            for action in left:
-                tell(f"  {action.what}")
-                _remember(host, action.do(host))
+        if wanted is not None:
+            host.write(WANTED, wanted.as_json(), 0o600)
+        do_all(host, steps, tell)
+
+
+def do_all(host: Host, steps: Sequence[Step], tell: Tell) -> None:
+    """Do the same for somebody who keeps others out already.
+
+    Raises:
+        InstallError: something failed.
+    """
+    for step in steps:
+        left = [action for action in step.actions if not action.is_done(host)]
+        tell(f"{step.name}: {'done already' if not left else step.why}")
+        for action in left:
+            tell(f"  {action.what}")
+            _remember(host, action.do(host))
 
 
 def uninstall(host: Host, tell: Tell, *, keep_data: bool = False, keep_images: bool = False) -> list[str]:
@@ -53,20 +72,23 @@ def uninstall(host: Host, tell: Tell, *, keep_data: bool = False, keep_images: b
         tell("ending the service and its sessions")
         # It may have ended already; a control plane that is only left would leave sessions and HAProxy.
         host.run([str(BINDERLET), "stop-service", "--config", str(CONFIG)])
+        host.run(ENDED)
         if not keep_images:
             _remove_images(host)
         packages: list[str] = []
         while record:
             last = record[-1]
             packages += last.get("packages", [])
-            if not (keep_data and last.get("file") == str(CONFIG)):
-                tell(f"taking back {last.get('unit') or last.get('file') or last.get('folder') or 'packages'}")
+            # What stays belongs to the user.
+            if not (keep_data and (last.get("file") == str(CONFIG) or "user" in last)):
+                tell(f"taking back {_name_of(last)}")
                 undo(host, last)
             record.pop()
             _write(host, record)
         remove_command(host)
         if not keep_data:
             host.remove(STATE)
+        host.remove(SOCKETS)
         host.run(["systemctl", "daemon-reload"])
     host.remove(RECORD.parent)
     return sorted(set(packages))
@@ -104,6 +126,18 @@ def read_record(host: Host) -> list[Undo]:
     return found
 
 
+def read_wanted(host: Host) -> Wanted:
+    """Give what was asked for.
+
+    Raises:
+        InstallError: nothing is on record.
+    """
+    text = host.read(WANTED)
+    if text is None:
+        raise InstallError("Nothing was installed here.", hint="'binderlet install' keeps a record.")
+    return Wanted.from_json(text)
+
+
 def _remember(host: Host, done: Undo) -> None:
     record = read_record(host)
     # What was there before the first time counts: a file that is written again was ours.
@@ -112,7 +146,11 @@ def _remember(host: Host, done: Undo) -> None:
 
 
 def _same(one: Undo, other: Undo) -> bool:
-    return any(key in one and one[key] == other.get(key) for key in ("file", "unit", "folder", "packages"))
+    return any(key in one and one[key] == other.get(key) for key in (*NAMED, "packages"))
+
+
+def _name_of(done: Undo) -> str:
+    return next((str(done[key]) for key in NAMED if key in done), "packages")
 
 
 def _write(host: Host, record: Sequence[Undo]) -> None:

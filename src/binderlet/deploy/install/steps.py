@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from binderlet.deploy.install import services as services_
 from binderlet.deploy.install import units
-from binderlet.deploy.install.actions import Action, File, Packages, Unit
-from binderlet.deploy.install.wanted import CONFIG, Wanted, settings_file
+from binderlet.deploy.install.actions import Action, Displaced, File, Packages, Unit, User
+from binderlet.deploy.install.services import USER, Services
+from binderlet.deploy.install.wanted import CONFIG, STATE, Wanted, settings_file
 
 UNITS = PurePosixPath("/etc/systemd/system")
 SYSCTL = PurePosixPath("/etc/sysctl.d/60-binderlet.conf")
@@ -23,6 +25,10 @@ class Machine:
     """Whether Docker or Podman answers already."""
     available: frozenset[str] = frozenset()
     """Which of the packages that only some releases have, there are."""
+    engine_group: str = "docker"
+    """Whose members may use the engine's socket, by name; empty where only root may."""
+    has_storage: bool = False
+    """Whether settings from before name object storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,13 @@ class Step:
 
 def steps(wanted: Wanted, machine: Machine, program: Action) -> Iterator[Step]:
     """Give the steps, each of which may be done already."""
+    services = Services(machine.engine_group, registry=machine.has_storage or wanted.has_storage)
     yield Step("packages", "HAProxy carries the visitors, git fetches, mmdebstrap makes the base image.", [_packages()])
     if not machine.has_engine:
         engine = [_engine(machine), Unit("docker.service")]
         yield Step("engine", "Docker runs the sessions and builds the images.", engine)
     yield Step("program", "binderlet itself, with the exact versions of all that it needs.", [program])
+    yield Step("user", "The service is no root, and owns its folder alone.", list(_user(services)))
     yield Step("settings", "Your file: it is written once and then left alone.", [_settings(wanted)])
     yield Step("kernel", "Hundreds of sessions need more watches, processes and connections.", [_kernel()])
     if wanted.updates:
@@ -49,7 +57,12 @@ def steps(wanted: Wanted, machine: Machine, program: Action) -> Iterator[Step]:
         yield Step("swap", "Sessions that nobody uses rest there, and three times as many fit.", list(_swap()))
     if wanted.firewall:
         yield Step("firewall", "From outside only ssh and the web reach this machine.", list(_firewall(wanted)))
-    yield Step("service", "It starts with the machine, and before sessions can take its memory.", list(_service()))
+    yield Step("data path", "HAProxy starts with the machine and needs nothing else of it.", list(_data_path(services)))
+    if services.registry:
+        yield Step("registry", "It keeps images in your object storage.", list(_registry(services)))
+    yield Step(
+        "service", "It starts with the machine, and has memory that sessions cannot take.", list(_service(services))
+    )
 
 
 def _packages() -> Action:
@@ -63,8 +76,15 @@ def _engine(machine: Machine) -> Action:
     return Packages(("docker.io", "iptables", *split))
 
 
+def _user(services: Services) -> Iterator[Action]:
+    yield User(USER, STATE)
+    folders = PurePosixPath("/etc/tmpfiles.d/binderlet.conf")
+    yield File(folders, services.folders, then=("systemd-tmpfiles", "--create", str(folders)))
+
+
 def _settings(wanted: Wanted) -> Action:
-    return File(CONFIG, settings_file(wanted), mode=0o640, keep=True)
+    # It may hold secrets: for root and the service alone.
+    return File(CONFIG, settings_file(wanted), mode=0o640, keep=True, then=("chgrp", "--silent", USER, str(CONFIG)))
 
 
 def _kernel() -> Action:
@@ -93,7 +113,32 @@ def _firewall(wanted: Wanted) -> Iterator[Action]:
     yield Unit("binderlet-firewall.service")
 
 
-def _service() -> Iterator[Action]:
-    yield File(UNITS / "binderlet.slice", units.SLICE, then=RELOAD)
-    yield File(UNITS / "binderlet.service", units.SERVICE, then=RELOAD)
-    yield Unit("binderlet.service")
+def _unit(name: str, text: str, *, start: bool = True) -> Iterator[Action]:
+    yield File(UNITS / name, text, then=RELOAD)
+    if start:
+        yield Unit(name)
+
+
+def _data_path(services: Services) -> Iterator[Action]:
+    yield Displaced("haproxy.service")
+    yield File(UNITS / "binderlet.slice", services_.SLICE, then=RELOAD)
+    yield from _unit("binderlet-haproxy.service", services.haproxy)
+
+
+def _service(services: Services) -> Iterator[Action]:
+    yield File(UNITS / services_.SESSIONS_SLICE, services_.SESSIONS, then=RELOAD)
+    yield File(UNITS / "binderlet-builds.slice", services_.BUILDS, then=RELOAD)
+    if services.engine_group:
+        yield from _unit("binderlet-helper.service", services.helper, start=False)
+        yield from _unit("binderlet-helper.socket", services.helper_socket)
+    yield from _unit("binderlet-job@.service", services.job, start=False)
+    yield from _unit("binderlet-job.socket", services.job_socket)
+    yield from _unit("binderlet.service", services.control_plane)
+    yield from _unit("binderlet-backup.service", services.backup, start=False)
+    yield from _unit("binderlet-backup.timer", services_.BACKUP_TIMER)
+
+
+def _registry(services: Services) -> Iterator[Action]:
+    yield Packages(("docker-registry",))
+    yield Displaced("docker-registry.service")
+    yield from _unit("binderlet-registry.service", services.registry_unit)

@@ -1,65 +1,9 @@
-"""Files of the installed service: systemd units, kernel settings, firewall. Pure text."""
+"""Files of the installed machine: swap, kernel settings, logs, firewall. Pure text; ``services`` has the service."""
 
 from __future__ import annotations
 
-from binderlet.deploy.install.wanted import BINDERLET, CONFIG, HOME, STATE
-
-MARK = "# Written by 'binderlet install'; changes are lost with the next one.\n"
-
-SERVICE = f"""{MARK}
-[Unit]
-Description=binderlet: repositories as live Jupyter sessions
-Documentation=file:{HOME}/current
-After=network-online.target docker.service podman.socket binderlet-swap.service
-Wants=network-online.target
-StartLimitIntervalSec=300
-StartLimitBurst=10
-
-[Service]
-Type=exec
-ExecStart={BINDERLET} up --config {CONFIG}
-StateDirectory=binderlet
-WorkingDirectory={STATE}
-# USR1 ends the control plane alone: HAProxy, sessions and builds go on, and the next start takes them over.
-KillSignal=SIGUSR1
-KillMode=process
-SendSIGKILL=no
-TimeoutStopSec=60
-Restart=on-failure
-RestartSec=2
-# Wrong settings do not become right by trying again.
-RestartPreventExitStatus=2
-Slice=binderlet.slice
-OOMScoreAdjust=-500
-LimitNOFILE=1048576
-# It needs root for cgroups, swap and ports; everything else is taken away.
-NoNewPrivileges=yes
-ProtectSystem=full
-ProtectHome=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectClock=yes
-ProtectHostname=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=no
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-SystemCallArchitectures=native
-UMask=0022
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-SLICE = f"""{MARK}
-[Unit]
-Description=binderlet's control plane and data path
-
-[Slice]
-# What visitors' sessions can never take from them.
-MemoryMin=256M
-CPUWeight=1000
-IOWeight=1000
-"""
+from binderlet.deploy.install.services import MARK
+from binderlet.deploy.install.wanted import BINDERLET
 
 SWAP = f"""{MARK}
 [Unit]

@@ -57,6 +57,9 @@ def upgrade(host: Host, release: Release, tell: Tell, *, sleep: Callable[[float]
 
 def _run(host: Host, release: str, sleep: Callable[[float], None]) -> None:
     switch_to(host, release)
+    # Each release writes its own units; HAProxy's takes effect when it starts next, as open WebSockets hang on it.
+    host.must([str(BINDERLET), "install", "--units"])
+    host.run(["systemctl", "try-restart", "binderlet-helper.service"])
     host.must(["systemctl", "restart", "binderlet.service"], hint="journalctl -u binderlet says why.")
     wait_until_up(host, sleep)
     host.must([str(BINDERLET), "check", "--config", str(CONFIG)], hint="journalctl -u binderlet says why.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from binderlet.errors import ConfigError
 
 HOME = PurePosixPath("/opt/binderlet")
 STATE = PurePosixPath("/var/lib/binderlet")
@@ -34,11 +37,51 @@ class Wanted:
     """More settings by dotted key, such as ``federation.member``."""
 
     @property
+    def has_storage(self) -> bool:
+        """Whether images are to be kept in object storage."""
+        return bool(self.settings.get("registry.s3.endpoint"))
+
+    def as_json(self) -> str:
+        """Write it down, for an upgrade."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Wanted:
+        """Read what ``as_json`` wrote; what only other releases know is left out."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{key: value for key, value in json.loads(text).items() if key in known})
+
+    @property
     def url(self) -> str:
         """Where visitors reach it; empty where there is no domain."""
         if not self.domain:
             return ""
         return f"{'https' if self.https else 'http'}://{self.domain}/"
+
+
+def storage(url: str, environ: Mapping[str, str]) -> dict[str, object]:
+    """Give the settings for images in a bucket, ``https://HOST/BUCKET``; none where there is no URL.
+
+    Raises:
+        ConfigError: the URL has no bucket, or the keys are not in the environment.
+    """
+    if not url:
+        return {}
+    parts = urlsplit(url)
+    bucket = parts.path.strip("/")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not bucket or "/" in bucket:
+        raise ConfigError(
+            f"--s3: {url!r} is not https://HOST/BUCKET.", hint="Write the storage's URL, then the bucket."
+        )
+    keys = {"access_key": environ.get("AWS_ACCESS_KEY_ID"), "secret_key": environ.get("AWS_SECRET_ACCESS_KEY")}
+    if not all(keys.values()):
+        raise ConfigError(
+            "--s3: the bucket's keys are missing.", hint="Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    found = {"endpoint": f"{parts.scheme}://{parts.netloc}/", "bucket": bucket, **keys}
+    if region := environ.get("AWS_REGION"):
+        found["region"] = region
+    return {f"registry.s3.{name}": value for name, value in found.items()}
 
 
 def settings_file(wanted: Wanted) -> str:

@@ -112,7 +112,7 @@ class RegistryProcess:
                 f"{PROGRAM} is not installed, and registry.s3 needs it to keep images in object storage.",
                 hint=f"Install it, on Debian and Ubuntu with 'apt-get install {PROGRAM}'.",
             )
-        changed = self._write_config()
+        changed = self.write_config()
         self._shorten_log()
         if self._process() is not None and self.socket.is_socket():
             if not changed:
@@ -122,8 +122,8 @@ class RegistryProcess:
         self._start(program)
         return True
 
-    def _write_config(self) -> bool:
-        """Write the configuration, readable by this user alone; whether it is another than before."""
+    def write_config(self) -> bool:
+        """Write the configuration, readable by this user alone; whether it is another than before. Blocks."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         secret = self.folder / "secret"

@@ -1,0 +1,109 @@
+"""The root helper on a real socket: who may ask, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from binderlet.deploy.helper import server
+from support.root_helper import root_helper
+
+ID = "a1" * 32
+
+
+def say(path: str, *pieces: bytes) -> dict[str, object]:
+    """Send these bytes one after the other, and give the answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        connection.connect(path)
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as file:
+            answer: dict[str, object] = json.loads(file.readline())
+    return answer
+
+
+def test_answers_and_refusals(tmp_path: Path) -> None:
+    """A request may come in pieces; what is none is refused, and the next one is answered."""
+    with root_helper(tmp_path) as path:
+        line = json.dumps({"verb": "reclaim", "container": ID}).encode() + b"\n"
+        assert say(path, line[:10], line[10:]) == {}
+        assert say(path, b'{"verb": "shell"}\n') == {"refused": "there is no such verb"}
+        assert say(path, b"half a line") == {"refused": "it did not come whole"}
+        assert say(path, b"x" * (server.LONGEST + 5000)) == {"refused": "it is too long"}
+        assert say(path, line) == {}
+
+
+def test_other_users_are_refused(tmp_path: Path) -> None:
+    """The kernel says who asks; the socket's rights are not the only wall."""
+    script = "import os, sys; os.setuid(65534); sys.path[:] = sys.argv[2:]; import socket\n"
+    script += "c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[1]); c.sendall(b'{}\\n'); print(c.recv(99))"
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    with root_helper(tmp_path, users=set()) as path:
+        for part in (Path(path).parent, Path(path)):
+            part.chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", script, path, *sys.path], capture_output=True, text=True, check=False, cwd="/"
+        )
+    assert "this user may not ask" in done.stdout, done.stderr
+
+
+def test_one_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not hold its place for long, and there is an end to places."""
+    monkeypatch.setattr(server, "PATIENCE", 0.05)
+    monkeypatch.setattr(server, "MOST_AT_ONCE", 1)
+    with root_helper(tmp_path) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(path)
+        assert json.loads(connection.recv(200)) == {"refused": "it did not come whole"}
+
+
+def test_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is hung up on."""
+    monkeypatch.setattr(server, "MOST_AT_ONCE", 1)
+    with root_helper(tmp_path) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+        first.connect(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as second:
+            second.connect(path)
+            assert second.recv(10) == b""
+
+
+def test_descriptors_are_closed(tmp_path: Path) -> None:
+    """What comes along with a request that takes none is not kept."""
+    with root_helper(tmp_path) as path:
+        reading, writing = os.pipe()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+            socket.send_fds(connection, [b'{"verb": "nothing"}\n'], [writing])
+            os.close(writing)
+            assert b"no such verb" in connection.recv(200)
+        assert os.read(reading, 1) == b"", "nobody has the other end any more"
+        os.close(reading)
+
+
+def test_systemd_passes_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it there is nothing to serve; with it the file's owner is served."""
+    with pytest.raises(RuntimeError, match="systemd"):
+        server.listener({})
+    with tempfile.TemporaryDirectory(prefix="bl-h-") as folder:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.bind(f"{folder}/h.sock")
+        made.listen()
+        monkeypatch.setattr(server, "FIRST_PASSED", made.detach())
+        served: list[set[int]] = []
+
+        def run(self: server.Server) -> None:
+            served.append(self._users)
+            self._listener.close()
+
+        monkeypatch.setattr(server.Server, "run", run)
+        server.main({"LISTEN_FDS": "1"})
+        assert served == [{0, os.geteuid()}]
