@@ -58,10 +58,11 @@ class Server:
     def _answer(self, connection: socket.socket) -> None:
         descriptors: list[int] = []
         try:
-            self._check_user(connection)
             connection.settimeout(PATIENCE)
-            request = parse(_read_line(connection, descriptors))
+            line = _read_line(connection, descriptors)
             connection.settimeout(None)
+            self._check_user(connection)
+            request = parse(line)
             if isinstance(request, Tend):
                 self._actions.tend(request, lambda word: _tell(connection, word))
                 return
