@@ -30,6 +30,15 @@ async def longest_gap(http: aiohttp.ClientSession, ended: asyncio.Event) -> floa
     return longest
 
 
+async def is_open(channel: aiohttp.ClientWebSocketResponse) -> bool:
+    """Whether the other side still takes what is sent."""
+    try:
+        await channel.ping()
+    except (ConnectionError, aiohttp.ClientError):
+        return False
+    return not channel.closed
+
+
 async def upgraded(vm: Machine, wheel: str, addresses: list[str]) -> tuple[int, float, float]:
     """Upgrade under open WebSockets; gives how many were dropped, the gap, and how long all of it took."""
     async with aiohttp.ClientSession() as http:
@@ -41,9 +50,7 @@ async def upgraded(vm: Machine, wheel: str, addresses: list[str]) -> tuple[int, 
             await asyncio.to_thread(vm.must, f"binderlet upgrade --wheel {wheel}", timeout=1800)
             took = time.perf_counter() - began
             ended.set()
-        for channel in channels:
-            await channel.ping()
-        dropped = sum(channel.closed for channel in channels)
+        dropped = sum([not await is_open(channel) for channel in channels])
         for channel in channels:
             await channel.close()
     return dropped, watching.result(), took

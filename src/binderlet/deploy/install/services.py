@@ -35,6 +35,19 @@ LockPersonality=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native"""
 
+ROOTS = """\
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+RestrictRealtime=yes
+LockPersonality=yes
+SystemCallArchitectures=native"""
+"""Of what writes to control groups and makes the Debian part of base images, which takes mounts and device files."""
+
 ELSEWHERE = "ReadWritePaths=-/var/backups -/var/www -/srv -/mnt -/media"
 """Where operators put backups and copies of archives; the files' own permissions say who may write there."""
 
@@ -131,8 +144,7 @@ CPUWeight=1000
 IOWeight=1000
 OOMScoreAdjust=-500
 LimitNOFILE=1048576
-{HARDENED if self.engine_group else HARDENED.replace("ProtectControlGroups=yes", "ProtectControlGroups=no")}
-{"CapabilityBoundingSet=" if self.engine_group else "# It is root: only root may use this engine's socket."}
+{self._rights}
 {ELSEWHERE}
 UMask=0022
 
@@ -250,7 +262,7 @@ SuccessExitStatus=143
 Slice=binderlet-builds.slice
 OOMScoreAdjust=500
 LimitNOFILE=1048576
-{HARDENED}
+{self._rights}
 ReadWritePaths={STATE}
 UMask=0022
 """
@@ -280,17 +292,7 @@ ExecStart={PYTHON} -m binderlet.deploy.helper.server
 Slice=binderlet.slice
 MemoryMin=32M
 OOMScoreAdjust=-500
-# It writes to control groups, and makes the Debian part of base images, which takes mounts and device files.
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectClock=yes
-RestrictRealtime=yes
-LockPersonality=yes
-SystemCallArchitectures=native
+{ROOTS}
 UMask=0022
 """
 
@@ -317,6 +319,13 @@ CapabilityBoundingSet=
 ReadWritePaths={STATE}
 {ELSEWHERE}
 """
+
+    @property
+    def _rights(self) -> str:
+        if self.engine_group:
+            return f"CapabilityBoundingSet=\n{HARDENED}"
+        # Only root may use this engine's socket. What outlives it may use its folder for temporary files.
+        return ROOTS.replace("PrivateTmp=yes\n", "")
 
     @property
     def _identity(self) -> str:
