@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from binderlet.app.preparing import WIDTH, prepare_builder
+from binderlet.app.preparing import WIDTH, prepare_builder, prepare_meanwhile
 from binderlet.builder.fake import FakeBuilder
 from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
@@ -45,3 +46,13 @@ async def test_a_failure_comes_after_its_words(tmp_path: Path) -> None:
         with pytest.raises(BuildFailed):
             await prepare_builder(builder, tmp_path / "log", tasks, shown.append)
     assert shown[0] == "one"
+
+
+async def test_meanwhile(tmp_path: Path) -> None:
+    """While the service runs a failure ends nothing, and is logged with what was said before it."""
+    builder = Says()
+    builder.error = BuildFailed("No.")
+    with capture_logs() as logged:
+        async with Tasks("test") as tasks:
+            await prepare_meanwhile(builder, tmp_path / "log", tasks)
+    assert [one.get("says", one.get("error")) for one in logged] == ["one", "x" * WIDTH, "No."]

@@ -72,3 +72,16 @@ async def test_a_start_that_fails_ends_only_what_it_began(tmp_path: Path, monkey
                 assert answer.status == 503
         async with served(wanted), session.get(f"{url}health") as answer:
             assert answer.status == 200
+
+
+async def test_pods_that_build_hold_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where builder pods are away for long the service serves all the same: images that exist need none of them."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("binderlet.builder.fake.FakeBuilder.prepare", never)
+    wanted = settings(tmp_path / "s", builder_pods={"namespace": "builds"})
+    async with served(wanted) as handle, aiohttp.ClientSession() as session:
+        async with session.get(f"{handle.url}health") as answer:
+            assert answer.status == 200

@@ -66,6 +66,12 @@ def test_the_settings_own_token_secret() -> None:
     assert tomllib.loads(values["controlPlane"]["settings"]) == {}
 
 
+def test_helpers_of_nodes() -> None:
+    """Where the settings know the word of the nodes' helpers, the chart runs these helpers with it."""
+    settings = Settings.model_validate({"kubernetes": {"agents_namespace": "binder", "agents_token": "w" * 20}})
+    assert values_of(settings, "i:1", "ab" * 16)["nodeAgent"] == {"enabled": True, "token": "w" * 20}
+
+
 def test_the_chart_takes_them() -> None:
     """They fit the chart's schema, and read well."""
     values = values_of(Settings.model_validate(SETTINGS), "i:1", "ab" * 16, builder_image="b:2", ca_bundle="PEM\n")

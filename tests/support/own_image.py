@@ -18,7 +18,7 @@ from binderlet.router.process import find_program
 from support.service import docker
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("sh", "sleep", "cat", "git", "git-upload-pack", "env", "ls", "test")
+PROGRAMS = ("sh", "tar", "sleep", "cat", "git", "git-upload-pack", "env", "ls", "test")
 LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests?|idlelib|tkinter|ensurepip|dist-packages|config-3[^/]*)(/|$)")
 NOT_NEEDED = {"py-rattler", "botocore", "jupyter-repo2docker", "matplotlib", "numpy", "certbot", "acme"}
 """Large, and imported only where they are used."""

@@ -1,4 +1,4 @@
-"""Makes the builder ready before the service serves, and shows how that goes."""
+"""Makes the builder ready, and shows how that goes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from binderlet.builder.base import Builder
+from binderlet.errors import BinderletError
 from binderlet.events.buildlog import BuildLog
 from binderlet.tasks import Tasks
+
+logger = structlog.get_logger(__name__)
 
 WIDTH = 160
 """Of a line that is shown."""
@@ -28,6 +33,17 @@ async def prepare_builder(builder: Builder, log: Path, tasks: Tasks, show: Calla
     finally:
         build_log.finish()
         await showing
+
+
+async def prepare_meanwhile(builder: Builder, log: Path, tasks: Tasks) -> None:
+    """Prepare it while the service runs: where pods build they may be away, and images that exist need none of them.
+
+    An error is logged: each build meets it again, and says so to whoever waits.
+    """
+    try:
+        await prepare_builder(builder, log, tasks, lambda line: logger.info("preparing the base image", says=line))
+    except BinderletError as error:
+        logger.warning("the base image is not prepared", error=error.message, hint=error.hint)
 
 
 async def _show(build_log: BuildLog, show: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from binderlet.app.kubernetes import make_hibernator, tell_viewers
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
 from binderlet.app.operations import Operations
-from binderlet.app.preparing import prepare_builder
+from binderlet.app.preparing import prepare_builder, prepare_meanwhile
 from binderlet.app.record import Record
 from binderlet.app.router import make_router
 from binderlet.app.upkeep import Parts as UpkeepParts
@@ -254,7 +254,11 @@ class Service:
             step("Starting the image registry")
             await self._machinery.tier.start()
         step(f"Preparing the base image ({self._machinery.description})")
-        await prepare_builder(self._machinery.builder, self.state / "base" / "log", self.tasks, step)
+        parts = (self._machinery.builder, self.state / "base" / "log", self.tasks)
+        if self.settings.builder_pods.namespace:
+            self.tasks.start(prepare_meanwhile(*parts), name="prepare the builder")
+        else:
+            await prepare_builder(*parts, step)
         step("Preparing the sessions' network")
         await self._machinery.engine.prepare()
         step("Starting HAProxy")

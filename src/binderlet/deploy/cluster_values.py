@@ -75,6 +75,8 @@ def values_of(
             **({"caBundle": ca_bundle} if ca_bundle else {}),
         },
     }
+    if token := settings.kubernetes.agents_token.get_secret_value():
+        values["nodeAgent"] = {"enabled": True, "token": token}
     if builder_image:
         namespace = settings.builder_pods.namespace or BUILDERS_NAMESPACE
         values["builders"] = {
