@@ -82,6 +82,9 @@ async def test_pods_that_build_hold_up_nothing(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("binderlet.builder.fake.FakeBuilder.prepare", never)
     wanted = settings(tmp_path / "s", builder_pods={"namespace": "builds"})
-    async with served(wanted) as handle, aiohttp.ClientSession() as session:
-        async with session.get(f"{handle.url}health") as answer:
-            assert answer.status == 200
+    async with (
+        served(wanted) as handle,
+        aiohttp.ClientSession() as session,
+        session.get(f"{handle.url}health") as answer,
+    ):
+        assert answer.status == 200
