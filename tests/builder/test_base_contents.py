@@ -52,6 +52,7 @@ def real() -> BaseImage:
 def lab(real: BaseImage) -> Iterator[Container]:
     """Run JupyterLab in the base image."""
     with closing(Container(real.name, *SERVER)) as container:
+        container.get("/user/x/api/status")  # it has started
         yield container
 
 
