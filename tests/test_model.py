@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from binderlet import model
-from binderlet.model import Phase, RepoSpec
+from binderlet.model import Phase, RepoSpec, known
 
 VALUES = [value for _, value in inspect.getmembers(model, dataclasses.is_dataclass) if inspect.isclass(value)]
 
@@ -37,3 +37,9 @@ def test_phases_are_those_of_binderhub() -> None:
 def test_spec_reads_as_in_the_url() -> None:
     """A spec prints as the end of its URL."""
     assert str(RepoSpec("git", "https%3A%2F%2Fexample.org%2Fr/main")) == "git/https%3A%2F%2Fexample.org%2Fr/main"
+
+
+def test_fields_of_a_newer_program_are_left_out() -> None:
+    """What was kept by a program with more fields, or fewer, gives those that are known here."""
+    assert known(RepoSpec, {"provider": "gh", "spec": "o/r", "added": 1}) == {"provider": "gh", "spec": "o/r"}
+    assert known(RepoSpec, {"provider": "gh"}) == {"provider": "gh"}

@@ -7,8 +7,9 @@ these from the one before it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 
 class Phase(StrEnum):
@@ -212,3 +213,8 @@ class ServiceStatus:
     memory_available: int = 0
     swap: int = 0
     swap_free: int = 0
+
+
+def known(kind: type[Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a kept value has of a dataclass's fields: a newer program may have added others."""
+    return {field.name: kept[field.name] for field in fields(kind) if field.name in kept}

@@ -27,6 +27,12 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     assert list(files.load()) == ["two"]
 
 
+def test_fields_of_a_newer_program_are_left_out(tmp_path: Path) -> None:
+    """An adopted session never counts as a standby again, whichever program looks: somebody has its link."""
+    (tmp_path / "one.json").write_text('{"launch_id": "x", "at": 1.5, "added": true}')
+    assert AdoptionFiles(tmp_path).load() == {"one": Adoption("x", 1.5)}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"launch_id": "x"}', '{"other": 1}'])
 def test_a_broken_file_is_left_out(tmp_path: Path, text: str) -> None:
     """It is told; its session counts as a standby."""

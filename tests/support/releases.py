@@ -23,10 +23,14 @@ from binderlet.config.schema import StandbySettings
 from binderlet.dashboard.store import StatisticsStore
 from binderlet.dashboard.tallies import Tally
 from binderlet.deploy.databases import DATABASES
+from binderlet.errors import BuildFailed
 from binderlet.events.store import History
 from binderlet.images.pins import Pins
 from binderlet.images.transfer_record import Entry, Record
-from binderlet.model import RepoSpec
+from binderlet.launch.stored_builds import open_log, read_stored, write_result
+from binderlet.model import RepoSpec, Traffic
+from binderlet.sessions.activity import Activity
+from binderlet.sessions.adoptions import Adoption, AdoptionFiles
 from binderlet.sessions.demand import Demands
 from binderlet.sessions.order import SessionOrder
 from support.facts import (
@@ -42,7 +46,8 @@ from support.values import COMMIT, IMAGE, SPEC
 
 RELEASES = Path(__file__).parents[1] / "releases"
 EXPECTED = "expected.json"
-PINS, DEMANDS, RECORD = "pins.json", "standby/demand.json", "registry/record.json"
+PINS, DEMANDS, RECORD, ACTIVITY = "pins.json", "standby/demand.json", "registry/record.json", "activity.json"
+ADOPTED, BUILDS = "standby/adopted", "builds"
 DAY = 20_833
 
 
@@ -78,6 +83,15 @@ def _fill_files(state: Path) -> None:
     demands.reserve(SPEC, "http://binder.test/", 30, NOW + 3600, NOW + 7200)
     (state / DEMANDS).parent.mkdir()
     (state / DEMANDS).write_text(json.dumps(demands.as_json()), encoding="utf-8")
+    AdoptionFiles(state / ADOPTED).save("owner-repo-abcdefgh1234", Adoption("launch-1", NOW))
+    activity = Activity.empty(NOW)
+    activity.observe({"one": Traffic(1, 2, 3, 4)}, ["one"], NOW + 1)
+    activity.extended["one"] = NOW + 600
+    (state / ACTIVITY).write_text(json.dumps(activity.as_json()), encoding="utf-8")
+    for name, error in (("failed", BuildFailed("It failed.", hint="Mend it.")), ("unfinished", None)):
+        open_log(state / BUILDS / name, COMMIT, IMAGE.name, 1000).write("a line")
+        if error:
+            write_result(state / BUILDS / name, error, NOW)
 
 
 async def told(state: Path) -> dict[str, Any]:
@@ -104,6 +118,7 @@ def _told_by_files(state: Path) -> dict[str, Any]:
     demands = Demands(StandbySettings(), lambda order: order.image)
     demands.load(json.loads((state / DEMANDS).read_text(encoding="utf-8")))
     current, orders = demands.current(NOW)
+    stored = read_stored(state / BUILDS, NOW - 1)
     return {
         "days": [asdict(each) for each in statistics.days(DAY, DAY + 1)],
         "hours": statistics.hours(DAY, DAY + 1),
@@ -112,6 +127,10 @@ def _told_by_files(state: Path) -> dict[str, Any]:
         "own": statistics.own(DAY, DAY + 1),
         "beats": statistics.beats(DAY * 86400.0, (DAY + 1) * 86400.0),
         "pins": pins.all,
+        "adopted": {key: asdict(adoption) for key, adoption in AdoptionFiles(state / ADOPTED).load().items()},
+        "activity": Activity.from_json(json.loads((state / ACTIVITY).read_text(encoding="utf-8"))).as_json(),
+        "unfinished builds": [[asdict(commit), image] for commit, image in stored.unfinished],
+        "failed builds": [[each.image, each.error.code, each.error.message] for each in stored.failures],
         "reservations": [asdict(each) for each in demands.reservations],
         "demands": sorted(each.key for each in current),
         "orders": {key: asdict(order) for key, order in orders.items()},
@@ -127,9 +146,7 @@ def write(folder: Path) -> None:
         asyncio.run(fill(state))
         for file in DATABASES:
             (folder / file).with_suffix(".sql").write_text(dump(state / file), encoding="utf-8")
-        for file in (PINS, DEMANDS, RECORD):
-            (folder / file).parent.mkdir(exist_ok=True)
-            shutil.copy(state / file, folder / file)
+        shutil.copytree(state, folder, ignore=shutil.ignore_patterns("*.sqlite*"), dirs_exist_ok=True)
         expected = json.dumps(asyncio.run(told(state)), indent=1, sort_keys=True, ensure_ascii=False)
         (folder / EXPECTED).write_text(expected + "\n", encoding="utf-8")
 

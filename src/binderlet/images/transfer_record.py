@@ -15,6 +15,8 @@ from typing import Any
 
 import structlog
 
+from binderlet.model import known
+
 log = structlog.get_logger(__name__)
 
 HALF_LIFE = 14 * 86400.0
@@ -143,9 +145,8 @@ def _read(document: bytes) -> list[Entry]:
     if not document:
         return []
     try:
-        known = Entry.__slots__
         images = json.loads(document)["images"]
-        return [Entry(**{key: value for key, value in each.items() if key in known}) for each in images]
+        return [Entry(**known(Entry, each)) for each in images]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("a record of pushed images cannot be read", error=str(error))
         return []

@@ -14,7 +14,7 @@ from binderlet.errors import BinderletError
 from binderlet.events.buildlog import BuildLog, parse_line
 from binderlet.events.kinds import LaunchEvent
 from binderlet.events.restored import restored
-from binderlet.model import Commit
+from binderlet.model import Commit, known
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ def read_stored(folder: Path, since: float) -> Stored:
     for request in sorted(folder.glob("*/request.json")):
         try:
             body = json.loads(request.read_text(encoding="utf-8"))
-            commit, image = Commit(**body["commit"]), str(body["image"])
+            commit, image = Commit(**known(Commit, body["commit"])), str(body["image"])
             if body.get("refresh"):
                 continue
             result = request.with_name("result.json")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from binderlet.model import Traffic
+from binderlet.model import Traffic, known
 
 PING_EVERY = 30.0
 PING_BYTES_IN = 6
@@ -102,7 +102,7 @@ class Activity:
         """Read it back; raises ``ValueError``, ``KeyError`` or ``TypeError`` where it is something else."""
         return cls(
             read_at=float(body["read_at"]),
-            traffic={str(key): Traffic(**value) for key, value in body["traffic"].items()},
+            traffic={str(key): Traffic(**known(Traffic, value)) for key, value in body["traffic"].items()},
             last_active={str(key): float(value) for key, value in body["last_active"].items()},
             interrupted=bool(body["interrupted"]),
             busy_since={str(key): float(value) for key, value in body.get("busy_since", {}).items()},

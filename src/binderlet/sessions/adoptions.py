@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from binderlet.model import Session
+from binderlet.model import Session, known
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class AdoptionFiles:
         found = {}
         for path in self._folder.glob("*.json"):
             try:
-                found[path.stem] = Adoption(**json.loads(path.read_text()))
+                found[path.stem] = Adoption(**known(Adoption, json.loads(path.read_text())))
             except (OSError, ValueError, TypeError) as error:
                 log.warning("an adoption cannot be read", file=str(path), error=str(error))
         return found

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from binderlet.config.schema import StandbySettings
-from binderlet.model import Commit, RepoSpec
+from binderlet.model import Commit, RepoSpec, known
 from binderlet.sessions.habit import Habit, is_known, is_usual, noted
 from binderlet.sessions.order import SessionOrder
 from binderlet.sessions.standby import WORTH, Demand, Reservation, decayed
@@ -195,20 +195,15 @@ class Demands:
             popular = _Popular(order, self._key_of(order), float(entry["score"]), float(entry["at"]), habit)
             self._popular[order.spec, order.host] = popular
         for entry in kept["reservations"]:
-            made = Reservation(**{**_known(Reservation, entry), "spec": _spec(entry), "problem": ""})
+            made = Reservation(**{**known(Reservation, entry), "spec": _spec(entry), "problem": ""})
             self._reservations[made.id] = made
         self._images = dict(kept.get("images", {}))
 
 
 def _order(kept: Mapping[str, Any]) -> SessionOrder:
-    commit = Commit(**_known(Commit, kept["commit"]))
-    return SessionOrder(**{**_known(SessionOrder, kept), "spec": _spec(kept), "commit": commit})
+    commit = Commit(**known(Commit, kept["commit"]))
+    return SessionOrder(**{**known(SessionOrder, kept), "spec": _spec(kept), "commit": commit})
 
 
 def _spec(kept: Mapping[str, Any]) -> RepoSpec:
-    return RepoSpec(**_known(RepoSpec, kept["spec"]))
-
-
-def _known(kind: type[Reservation | SessionOrder | RepoSpec | Commit], kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a newer program added."""
-    return {name: value for name, value in kept.items() if name in kind.__slots__}
+    return RepoSpec(**known(RepoSpec, kept["spec"]))
