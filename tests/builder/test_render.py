@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from binderlet.builder import render
 from binderlet.builder.plan import Kind, Plan
@@ -146,3 +147,24 @@ def test_ignore_file_is_never_empty() -> None:
 def test_exports() -> None:
     """Values with anything in them come through the shell as they are."""
     assert render.exports({"B": "it's $x", "A": "1"}) == "export A=1\nexport B='it'\"'\"'s $x'\n"
+
+
+def test_both_at_once() -> None:
+    """Two stages; the cache that all share is mounted where wheels are installed, and never for postBuild."""
+    plan = replace(PLAN, requirements={"binder/requirements.txt": "x", "pins.txt": "y"}, post_build="postBuild")
+    lines = render.both("base:1", plan, "k", lock='{"environment": "k"}', workdir=True).splitlines()
+    assert lines[0] == "FROM base:1 AS environment"
+    assert "WORKDIR /home/jovyan" in lines
+    second = lines.index("FROM environment")
+    flags, script = step(lines[4])
+    files = render.file_secrets(plan)
+    for path, name in files.items():
+        assert f"--mount=type=secret,id={name},target=/tmp/requirements/{path},mode=0444" in flags
+    assert "id=lock_program.py,target=/tmp/lock_program.py" in flags
+    assert "type=bind" not in flags
+    assert "--no-build" in script
+    assert '{"environment": "k"}' in script, "what the secrets hold counts for the build tool's cache by its name"
+    steps = [step(line)[0] for line in lines[second:] if line.startswith("RUN ")]
+    assert len(steps) == 1
+    assert "type=cache" not in steps[0]
+    assert "binderlet-uv" not in steps[0]
