@@ -191,7 +191,9 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 {HARDENED}
 PrivateTmp=yes
-ReadWritePaths={STATE}/run
+# Of the service's folder it sees its own part alone.
+TemporaryFileSystem={STATE}:ro
+BindPaths={STATE}/run
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 UMask=0027
