@@ -60,7 +60,7 @@ async def test_it_is_found_and_started_anew_by_systemd(folder: Path) -> None:
     first = RegistryUnit(folder, bucket)
     await asyncio.to_thread(first.write_config)
     async with systemd(folder, first.environment):
-        assert await first.ensure()  # it had to be waited for
+        await first.ensure()
         assert not await first.ensure()
         before = await asyncio.to_thread(first._listener)
         changed = RegistryUnit(folder, settings("other"))
