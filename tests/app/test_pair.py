@@ -29,7 +29,7 @@ from binderlet.sessions.adoptions import AdoptionFiles
 from binderlet.tasks import Tasks
 from support.engine_harness import SPEC, spec_of
 from support.eventually import eventually
-from support.kube_api import NAMESPACE, KubeApi, engine_on, kube_api
+from support.kube_api import NAMESPACE, KubeApi, kube_api
 from support.routers import folder_for_sockets
 from support.upstreams import free_port
 
@@ -256,18 +256,3 @@ def test_vanishing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os._exit", ended.append)
     vanish(3)
     assert ended == [3]
-
-
-async def test_the_clusters_engine_is_fenced(api: KubeApi) -> None:
-    """What the guard refuses is not sent to the cluster; reading goes on."""
-    engine = engine_on(api)
-
-    def refuse() -> None:
-        raise EngineUnavailable("This control plane does not lead.")
-
-    engine.guard(refuse)
-    assert await engine.list() == []
-    with pytest.raises(EngineUnavailable, match="does not lead"):
-        await engine.stop("x")
-    assert not [call for call in api.calls if call[0] != "GET"]
-    await engine.close()

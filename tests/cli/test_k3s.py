@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,17 @@ def test_check(command: Command, node: Node, monkeypatch: pytest.MonkeyPatch, is
     assert command("k3s", "check", "--root", str(node.root)) == (0 if is_well else 1)
     assert command.out.startswith(" ok  cluster: 1.33.4\n")
     assert ("FAIL rights: may not\n       mend: Give it.\n" in command.out) != is_well
+
+
+def test_dry_run_with_the_image(command: Command, tmp_path: Path) -> None:
+    """With an image of binderlet its chart is shown instead of what prepares a cluster for sessions alone."""
+    with tarfile.open(tmp_path / "own.tar", "w") as target:
+        (tmp_path / "manifest.json").write_text('[{"RepoTags": ["binderlet:1"]}]')
+        target.add(tmp_path / "manifest.json", "manifest.json")
+    arguments = ("k3s", "install", "--image", str(tmp_path / "own.tar"), "--dry-run", "--root", str(tmp_path / "root"))
+    arguments += ("--set", f"security.build_token_secret={'ab' * 60}")
+    assert command(*arguments) == 0
+    assert "would write /var/lib/rancher/k3s/server/manifests/binderlet-chart.yaml" in command.out
+    assert "Settings for binderlet.toml" not in command.out
+    assert "BINDERLET_SECURITY__BUILD_TOKEN_SECRET: ..." in command.out
+    assert "abab" not in command.out

@@ -223,3 +223,16 @@ async def test_close_is_idempotent(client: KubernetesClient) -> None:
     """Closing twice is fine."""
     await client.close()
     await client.close()
+
+
+async def test_a_guard_holds_back_changes(api: KubeApi, client: KubernetesClient) -> None:
+    """What the guard refuses is not sent; reading is never asked of it."""
+
+    def refuse() -> None:
+        raise EngineUnavailable("Not me.")
+
+    client.guard = refuse
+    await client.call("GET", PODS)
+    with pytest.raises(EngineUnavailable, match="Not me"):
+        await client.call("POST", PODS, body=pod("x"))
+    assert api.pods == {}

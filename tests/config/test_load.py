@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from binderlet.config.load import Loaded, Row, choose_file, load
+from binderlet.config.load import Loaded, Row, choose_file, is_secret, load
 from binderlet.config.redact import MASK
 from binderlet.errors import ConfigError
 
@@ -203,3 +203,19 @@ def test_errors_mask_secrets(tmp_path: Path) -> None:
         read(tmp_path, '[security]\nbuild_token_secret = "hunter2"\n[providers.gh]\ntoken = ["hunter2"]\n')
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("https://u:p@example.org/", True),
+        ("https://example.org/", False),
+        (["https://example.org/", "https://u:p@example.org/"], True),
+        ({"MY_TOKEN": "x"}, True),
+        ({"COLOUR": "red"}, False),
+        (5, False),
+    ],
+)
+def test_what_is_a_secret(value: object, secret: bool) -> None:  # noqa: FBT001 - a table's column
+    """Passwords in URLs, and what variables hold that are named like secrets."""
+    assert is_secret(value, "any") is secret

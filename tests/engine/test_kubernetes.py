@@ -500,3 +500,18 @@ async def test_close_ends_what_waits(api: KubeApi, engine: KubernetesEngine) -> 
     await asyncio.wait([waiting])
     unused = engine_on(api)
     await unused.close()
+
+
+async def test_a_guard_holds_back_changes() -> None:
+    """What the guard refuses is not changed in the cluster; sessions are seen all the same."""
+
+    def refuse() -> None:
+        raise EngineUnavailable("Not me.")
+
+    async with kube_api() as api:
+        engine = engine_on(api)
+        engine.guard(refuse)
+        with pytest.raises(EngineUnavailable, match="Not me"):
+            await engine.stop("x")
+        assert await engine.list() == []
+        await engine.close()

@@ -17,9 +17,11 @@ import psutil
 import pytest
 
 from binderlet.clients.haproxy import HAProxyClient
+from binderlet.config.schema import ServerSettings
 from binderlet.errors import AddressInUse, ConfigError, MissingProgram, RouterUnavailable
 from binderlet.model import Route
 from binderlet.router import haproxy, process
+from binderlet.router.config import Others
 from binderlet.router.error_pages import ErrorPages
 from binderlet.router.haproxy import HAProxyRouter
 from support.routers import folder_for_sockets, haproxy_router, running_haproxy
@@ -532,3 +534,22 @@ def _is_zombie(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+async def test_notes_are_kept(state: Path) -> None:
+    """What is noted for HAProxy to look up is there after its next start, too, until it is taken away."""
+    settings = ServerSettings(host="127.0.0.1", port=free_port())
+    others = Others(free_port(), "ab")
+    router = HAProxyRouter(settings, state, state / "run" / "control.sock", others=others)
+    try:
+        await router.prepare()
+        await router.note("leader", "127.0.0.1:1")
+        await router.note("synced", "yes")
+        await router.shutdown()
+        await router.prepare()
+        client = HAProxyClient(state / "run" / "haproxy.sock")
+        assert await client.map_entries("pair.map") == {"leader": "127.0.0.1:1", "synced": "yes"}
+        await router.note("leader", "")
+        assert await client.map_entries("pair.map") == {"synced": "yes"}
+    finally:
+        await router.shutdown()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from binderlet.config.schema import Settings
     from binderlet.deploy.k3s import File, Join, Role
 
-SECRET = re.compile(r"^( *(?:token|password):).*")
+SECRET = re.compile(r"^( *(?:token|password|BINDERLET_[A-Z0-9_]+):).*")
 
 app = typer.Typer(name="k3s", help="Set up K3s for sessions, and check a cluster.", no_args_is_help=True)
 app.command("image")(image)

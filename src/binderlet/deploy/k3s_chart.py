@@ -68,7 +68,8 @@ def manifests(values: dict[str, Any], folder: Path) -> str:
             },
         },
     ]
-    return "---\n".join(yaml.safe_dump(dict(each), sort_keys=False) for each in wanted)
+    # Lines as long as they are: whoever shows this hides secrets by lines.
+    return "---\n".join(yaml.safe_dump(dict(each), sort_keys=False, width=2**31) for each in wanted)
 
 
 def image_in(archive: Path) -> str:
