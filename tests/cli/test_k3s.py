@@ -104,8 +104,8 @@ def test_dry_run_with_the_image(command: Command, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "own.tar", "w") as target:
         (tmp_path / "manifest.json").write_text('[{"RepoTags": ["binderlet:1"]}]')
         target.add(tmp_path / "manifest.json", "manifest.json")
-    arguments = ("k3s", "install", "--image", str(tmp_path / "own.tar"), "--dry-run", "--root", str(tmp_path / "root"))
-    arguments += ("--set", f"security.build_token_secret={'ab' * 60}")
+    arguments = ["k3s", "install", "--image", str(tmp_path / "own.tar"), "--dry-run", "--root", str(tmp_path / "root")]
+    arguments += ["--set", f"security.build_token_secret={'ab' * 60}"]
     assert command(*arguments) == 0
     assert "would write /var/lib/rancher/k3s/server/manifests/binderlet-chart.yaml" in command.out
     assert "Settings for binderlet.toml" not in command.out
