@@ -16,12 +16,17 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.diagnose import FROM_SOURCE
+from binderlet.builder.environments import key_of
 from binderlet.builder.job import Job, Outcome
 from binderlet.builder.keys import job_key
+from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.steps import NO_LIMITS
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BuildFailed, BuildTimeout, RegistryUnreachable
-from support.tiny_base import docker
+from binderlet.model import Image
+from support.tiny_base import TinyBase, docker
 from support.workshop import NETWORK, Workshop
 
 GOOD = Outcome(0, "exited", "")
@@ -282,3 +287,76 @@ async def test_image_that_does_not_appear(workshop: Workshop) -> None:
     builder._layers = AsyncMock(environment=good, content=good, facts=lambda *_: {})
     with pytest.raises(BuildFailed, match="does not have its image"):
         await builder.build(workshop.request(), workshop.log())
+
+
+def scripted(workshop: Workshop, *here: str) -> tuple[BuildKitBuilder, AsyncMock]:
+    """Give a builder whose runs end well and make nothing; images whose names begin with one of these are here."""
+    good = AsyncMock(return_value=GOOD)
+    builder = workshop.another()
+    layers = AsyncMock(environment=good, content=AsyncMock(return_value=GOOD), dockerfile=AsyncMock(return_value=GOOD))
+    layers.facts = lambda *_: {}
+    layers.proxies = lambda *_: {}
+    layers.limits = NO_LIMITS
+    builder._layers = layers
+    builder.together._label = None
+    images = AsyncMock()
+    images.find.side_effect = lambda name: Image(name, "sha256:1") if name.startswith(here) else None
+    builder._images = images
+    return builder, layers
+
+
+async def test_an_environment_on_an_old_base(workshop: Workshop) -> None:
+    """Until there is another it is used, but not by a refresh."""
+    write(workshop, {"requirements.txt": "x\n"})
+    builder, layers = scripted(workshop, "binderlet/env:old")
+    request = workshop.request()
+    key = key_of(Plan(Kind.PYTHON), "sha256:0", [])
+    with pytest.raises(BuildFailed):  # it is built, but not found
+        await builder.build(request, workshop.log())
+    (made,) = await builder.environments.listed()
+    await builder.environments.forget(made.key)
+    await builder.environments.use(replace(made, key=f"old{key}"))
+    layers.environment.reset_mock()
+    with pytest.raises(BuildFailed):
+        await builder.build(request, workshop.log("second"))
+    layers.environment.assert_not_awaited()
+    assert "the environment on the old one is used" in await workshop.read(workshop.log("second"))
+    with pytest.raises(BuildFailed):
+        await builder.build(replace(request, refresh=True), workshop.log("third"))
+    layers.environment.assert_awaited_once()
+    await builder.close()
+
+
+async def test_an_environment_from_elsewhere(workshop: Workshop) -> None:
+    """What a registry has is not built."""
+    write(workshop, {"requirements.txt": "x\n"})
+    builder, layers = scripted(workshop)
+    builder._bring = AsyncMock(return_value=True)
+    with pytest.raises(BuildFailed):
+        await builder.build(workshop.request(), workshop.log())
+    layers.environment.assert_not_awaited()
+    layers.content.assert_awaited_once()
+    await builder.close()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "default.nix"])
+async def test_other_ways(workshop: Workshop, name: str) -> None:
+    """A Dockerfile is built as it is, and repo2docker builds what it alone knows."""
+    write(workshop, {name: "FROM x\n"})
+    builder, layers = scripted(workshop)
+    builder._repo2docker = AsyncMock(build=AsyncMock(return_value=GOOD))
+    with pytest.raises(BuildFailed, match="does not have its image"):
+        await builder.build(workshop.request(), workshop.log())
+    assert (layers.dockerfile.await_count, builder._repo2docker.build.await_count) == (
+        (1, 0) if name == "Dockerfile" else (0, 1)
+    )
+    await builder.close()
+
+
+def test_outdated(workshop: Workshop) -> None:
+    """An image that we made stands on a base; it is asked whether that is the newest."""
+    builder, _ = scripted(workshop)
+    labels = {"binderlet.image": "content", "binderlet.environment": "k", "binderlet.python": TinyBase.python}
+    assert builder.is_outdated(Image("x", "sha256:1", labels=labels | {"binderlet.base": "sha256:other"}))
+    assert not builder.is_outdated(Image("x", "sha256:1", labels=labels | {"binderlet.base": workshop.bases.base.id}))
+    assert not builder.is_outdated(Image("x", "sha256:1", labels={"binderlet.image": "repo2docker"}))

@@ -16,7 +16,7 @@ import pytest
 
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.toolchain import Toolchain
-from binderlet.config.network import network_environment
+from binderlet.config.network import NetworkEnvironment, network_environment
 from binderlet.config.schema import BuilderSettings, NetworkSettings
 from binderlet.errors import BadRepository, BinderletError, BuildFailed, BuildTimeout, RegistryUnreachable
 from binderlet.model import Image
@@ -37,6 +37,8 @@ context="${{@: -1}}"
 if [ "$1" = build ]; then cp -a "$context" $here/context; touch $here/built; {build}; fi
 if [ "$1" = image ]; then [ -e $here/built ] && echo '[{{"RepoTags": [], "Config": {{}}}}]' || exit 1; fi
 """
+
+PACKAGES = b"https://conda.anaconda.org/conda-forge/noarch/x-1.conda\n"
 
 
 @pytest.fixture
@@ -207,17 +209,23 @@ def test_engine_alone(recorder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import binderlet.builder.fallback_engine as module  # noqa: PLC0415 - it loads repo2docker, which warns
 
     tools = Toolchain("docker", str(recorder / "docker"), "", "")
-    variables = FallbackJob(recorder, recorder, "x").environment(tools, {})
+    network = NetworkEnvironment(conda_mirror="https://mirror.test")
+    variables = FallbackJob(recorder, recorder, "x", network=network).environment(tools, {})
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("Dockerfile"))
+        packages = tarfile.TarInfo("build_script_files/packages.lock")
+        packages.size = len(PACKAGES)
+        archive.addfile(packages, io.BytesIO(PACKAGES))
     buffer.seek(0)
     engine = module.BinderletEngine(parent=None)
     assert engine.container_cli == str(recorder / "docker")
     assert list(engine.build(tag="t:1", fileobj=buffer, buildargs={"A": "1"}, platform="x")) == ["#5 0.1 pretended\n"]
     assert (recorder / "context" / "Dockerfile").exists()
+    found = (recorder / "context" / packages.name).read_bytes()
+    assert found == b"https://mirror.test/conda-forge/noarch/x-1.conda\n"
     unpacked = (recorder / "calls").read_text().splitlines()[-1]
     assert not Path(unpacked).exists()
     list(engine.build(tag="t:1", path=str(recorder), dockerfile="binder/Dockerfile", labels={"a": "b"}))

@@ -22,7 +22,7 @@ from binderlet.errors import BadRepository, RegistryUnreachable
 from support.tiny_base import TinyBases
 from support.workshop import NETWORK, Workshop
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(60)]  # real seconds on a busy machine
 
 
 def write(workshop: Workshop, files: dict[str, str]) -> None:
@@ -145,7 +145,6 @@ def test_podman_takes_two_runs(tmp_path: Path) -> None:
     assert not layers.can_be_one(PIP)
 
 
-@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_each_in_a_run_of_its_own(workshop: Workshop) -> None:
     """Environment and content are built one after the other where the content installs something."""
     write(workshop, {"requirements.txt": "iniconfig==2.0.0\n-e .\n", "own.py": "'Own.'\n"})
@@ -155,7 +154,6 @@ async def test_each_in_a_run_of_its_own(workshop: Workshop) -> None:
     assert await workshop.run(image, "python", "-c", "import own, iniconfig; print(1)") == "1\n"
 
 
-@pytest.mark.timeout(60)  # it reaches for a package index
 async def test_both_in_one_run(workshop: Workshop) -> None:
     """One run builds both; the environment gets its name without a second installation."""
     fresh = replace(workshop.bases.base, id=f"sha256:{secrets.token_hex(32)}")
