@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from support.builder_cluster import BuilderCluster, builder_cluster
 from support.own_cluster import (  # noqa: F401 - hooks, which pytest finds by their names
     pytest_collection_modifyitems,
     pytest_configure,
@@ -47,3 +48,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server with keys and TLS; each test makes its own bucket."""
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuilderCluster]:
+    """Builder pods in a real cluster."""
+    with builder_cluster(tmp_path_factory.mktemp("builders")) as made:
+        yield made

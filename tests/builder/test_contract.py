@@ -9,20 +9,40 @@ from pathlib import Path
 
 import pytest
 
+from binderlet.app.builders import cluster_machinery
 from binderlet.builder.base import Builder, BuildRequest
 from binderlet.builder.fake import FakeBuilder
+from binderlet.config import Settings
+from binderlet.config.network import NetworkEnvironment
+from binderlet.engine.fake import FakeEngine
 from binderlet.errors import BadRepository
 from binderlet.events.buildlog import BuildLog
+from support.builder_cluster import TIMEOUT, BuilderCluster
 from support.values import COMMIT
 
+IN_CLUSTER = [pytest.mark.kube, pytest.mark.docker, pytest.mark.timeout(TIMEOUT)]
 
-@pytest.fixture(params=["fake", pytest.param("buildkit", marks=pytest.mark.docker)])
-def builder(request: pytest.FixtureRequest) -> Builder:
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("buildkit", marks=pytest.mark.docker),
+        pytest.param("cluster", marks=IN_CLUSTER),
+    ]
+)
+async def builder(request: pytest.FixtureRequest) -> AsyncIterator[Builder]:
     """Each implementation in turn."""
     if request.param == "fake":
-        return FakeBuilder()
-    made: Builder = request.getfixturevalue("workshop").builder
-    return made
+        yield FakeBuilder()
+        return
+    if request.param == "buildkit":
+        yield request.getfixturevalue("workshop").builder
+        return
+    pods: BuilderCluster = request.getfixturevalue("builders")
+    network = NetworkEnvironment()
+    machinery = await cluster_machinery(Settings.model_validate(pods.settings()), network, FakeEngine(), "")
+    yield machinery.builder
+    await machinery.close()
 
 
 @pytest.fixture
@@ -43,9 +63,13 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def request_(checkout: Path) -> BuildRequest:
+def request_(request: pytest.FixtureRequest, checkout: Path) -> BuildRequest:
     """One build."""
-    return BuildRequest(COMMIT, checkout, f"binderlet-test/i-{secrets.token_hex(6)}:{COMMIT.sha}")
+    prefix = "binderlet-test"
+    if "cluster" in str(request.node.name):
+        pods: BuilderCluster = request.getfixturevalue("builders")
+        prefix = f"{pods.known_as}/b"
+    return BuildRequest(COMMIT, checkout, f"{prefix}/i-{secrets.token_hex(6)}:{COMMIT.sha}")
 
 
 async def test_prepare_is_idempotent(builder: Builder, log: BuildLog) -> None:

@@ -11,6 +11,7 @@ from binderlet.cli.options import ConfigFile, SetKeys, read_settings
 if TYPE_CHECKING:
     from binderlet.config.schema import Settings
     from binderlet.events.buildlog import BuildLog
+    from binderlet.images.shelf import Shelf
 
 
 def builder_image(
@@ -29,22 +30,23 @@ def builder_image(
     """
     import asyncio
 
-    for line in asyncio.run(_make(read_settings(config, keys).settings, name, push=push)):
+    from binderlet.app.builders import shelf
+
+    settings = read_settings(config, keys).settings
+    for line in asyncio.run(_make(settings, name, shelf(settings) if push else None)):
         typer.echo(line)
 
 
-async def _make(settings: Settings, name: str, *, push: bool) -> list[str]:
+async def _make(settings: Settings, name: str, place: Shelf | None) -> list[str]:
     import asyncio
     import os
 
-    from binderlet.app.builders import shelf
     from binderlet.builder.workbench import open_workbench
     from binderlet.config.network import network_environment, read_text
     from binderlet.deploy import builder_image as image
     from binderlet.events.buildlog import BuildLog
     from binderlet.images.courier import open_courier
 
-    place = shelf(settings) if push else None
     state = await asyncio.to_thread(settings.paths.state.absolute) / "local"
     path = state / "builder-image-log"
     await asyncio.to_thread(path.unlink, missing_ok=True)

@@ -6,9 +6,11 @@ versions share: a frame begins with the number of its stream. It cannot end the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -96,7 +98,10 @@ async def execute(
     """
     params = [("container", container), ("stdin", "1"), ("stdout", "1"), ("stderr", "1")]
     socket = await client.connect(f"{pod}/exec", [*params, *(("command", word) for word in command)], PROTOCOL)
+    transport: Any = getattr(socket._response.connection, "transport", None)  # noqa: SLF001 - aiohttp offers no other way
     try:
         yield Execution(socket)
     finally:
         await socket.close()
+        with contextlib.suppress(AttributeError):  # it has gone by itself
+            transport.abort()  # or a TLS connection would wait for the server's goodbye

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from binderlet.builder.base import BuildRequest
-from binderlet.builder.cluster.builder import MARK, ClusterBuilder, last_seen
+from binderlet.builder.cluster.builder import MARK, ClusterBuilder, _settle, archive, last_seen
+from binderlet.builder.cluster.choice import BuilderPod
 from binderlet.builder.cluster.messages import CANCEL, Alive, Built, Busy, Failed, Line, Order
 from binderlet.config.builder_pods import BuilderPodsSettings
 from binderlet.config.network import NetworkEnvironment
@@ -317,6 +320,7 @@ async def test_cancelled(tmp_path: Path) -> None:
         await it.order()
         await it.say(Line("begun", Phase.BUILDING))
         frames.append(await it.frame())
+        await it.say(Line("ending", Phase.BUILDING))
         await it.end()
 
     async with world(script, tmp_path) as here:
@@ -372,3 +376,44 @@ def test_last_seen(tmp_path: Path) -> None:
     marked = f'{{"phase": "building", "message": "{MARK}b-1."}}\n'
     path.write_text(f'{marked}{marked.replace("b-1", "b-2")}{{"phase": "building", "message": "x"}}\nplain\n[]\n')
     assert last_seen(path) == ("b-2", 1)
+
+
+async def test_server_goes_away(tmp_path: Path) -> None:
+    """An API server that does not answer at all is waited for like a connection that was lost."""
+
+    async def script(it: Conversation) -> None:
+        await it.order()
+
+    async with world(script, tmp_path, attempts=1, reconnect=0.1) as here:
+        async with here.builder.pool.turn("r", tell=print) as pod:
+            before, here.pods.script = here.builder._client.access, script
+            here.builder._client.access = replace(before, server="http://127.0.0.1:1")
+            with pytest.raises(EngineUnavailable):
+                await here.builder.pool.find(pod.name)
+        here.builder._client.access = before
+        listed = here.builder.pool._pods
+
+        async def then_gone() -> Sequence[BuilderPod]:
+            found = await listed() if here.builder._client.access == before else ()
+            here.builder._client.access = replace(before, server="http://127.0.0.1:1")
+            return found
+
+        here.builder.pool._pods = then_gone
+        with pytest.raises(EngineUnavailable):
+            await here.build()
+        here.builder._client.access = before
+
+
+async def test_archive_is_given_up(tmp_path: Path) -> None:
+    """A checkout that nobody takes to the end leaves no program running."""
+    await asyncio.to_thread((tmp_path / "large").write_bytes, bytes(10**7))
+    async with contextlib.aclosing(archive(tmp_path)) as pieces:
+        assert await anext(pieces)
+
+
+async def test_settled_once() -> None:
+    """What comes after a result changes nothing."""
+    result: asyncio.Future[Image | None] = asyncio.get_running_loop().create_future()
+    _settle(result, IMAGE)
+    _settle(result, EngineUnavailable("late"))
+    assert await result == IMAGE

@@ -23,7 +23,6 @@ from binderlet.builder.cluster.messages import (
     ALIVE_EVERY,
     CANCEL,
     PIECE,
-    Alive,
     Built,
     Busy,
     Failed,
@@ -45,7 +44,8 @@ from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-WORKER = ("/opt/binderlet/bin/python", "-I", "-m", "binderlet.builder.cluster.worker")
+PROGRAM = "import asyncio; from binderlet.builder.cluster import worker; asyncio.run(worker.serve())"
+WORKER = ("/opt/binderlet/bin/python", "-I", "-c", PROGRAM)
 MARK = "Building in the cluster, in "
 """Begins the line of the log after which all lines are those of one pod."""
 SILENCE = 6 * ALIVE_EVERY
@@ -279,8 +279,8 @@ class ClusterBuilder:
                         raise error
                     case Busy():
                         raise _Taken
-                    case Alive():
-                        pass
+                    case _:
+                        continue  # a sign of life
         finally:
             feeding.cancel()
             await asyncio.wait({feeding})
@@ -348,6 +348,7 @@ async def archive(folder: Path) -> AsyncGenerator[bytes]:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.stdout.read()  # or its end would never be told
             await process.wait()
 
 

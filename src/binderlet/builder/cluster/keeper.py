@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -46,7 +45,3 @@ def main(wait: Callable[[], tuple[int, int]] = os.wait) -> int:
         process, status = wait()  # builds that outlived their worker become our children
         if process == podman:
             return max(0, os.waitstatus_to_exitcode(status))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

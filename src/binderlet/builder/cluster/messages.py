@@ -154,7 +154,7 @@ def encode(message: Message) -> bytes:
             body = {"error": error.code, "message": error.message, "hint": error.hint, "retry_after": after}
         case Busy():
             body = {"busy": True}
-        case Alive():
+        case _:
             body = ALIVE
     return json.dumps(body).encode() + b"\n"
 

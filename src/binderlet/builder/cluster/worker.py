@@ -356,7 +356,3 @@ async def serve() -> None:
 def leave() -> None:
     """End this process without ending the build."""
     os._exit(0)
-
-
-if __name__ == "__main__":
-    asyncio.run(serve())
