@@ -8,11 +8,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from binderlet.deploy.helper import server
+from binderlet.deploy.helper.actions import Actions
+from binderlet.deploy.helper.requests import Tend
 from support.root_helper import root_helper
 
 ID = "a1" * 32
@@ -87,6 +92,45 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
             assert b"no such verb" in connection.recv(200)
         assert os.read(reading, 1) == b"", "nobody has the other end any more"
         os.close(reading)
+
+
+def test_too_many_descriptors(tmp_path: Path) -> None:
+    """Nobody can fill the helper with open files."""
+    reading, writing = os.pipe()
+    with root_helper(tmp_path) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(path)
+        for _ in range(2):
+            socket.send_fds(connection, [b" "], [reading, writing])
+        assert b"too many files" in connection.recv(200)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_steps_are_tended_until_the_other_side_hangs_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words are passed on as they come; then the place is free again."""
+    words = iter(["", "disk"])
+    ended = threading.Event()
+
+    def tend(_self: Actions, _request: Tend, tell: Callable[[str], bool]) -> None:
+        while tell(next(words, "")):
+            time.sleep(0.01)
+        ended.set()
+
+    monkeypatch.setattr(Actions, "tend", tend)
+    body = {"verb": "tend", "mark": "x.binderlet.invalid", "share": 2, "processes": 0, "oom_score": 0, "disk": 0}
+    with root_helper(tmp_path) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(path)
+        connection.sendall(json.dumps(body).encode() + b"\n")
+        assert connection.recv(10) == b"disk\n"
+        connection.close()
+        assert ended.wait(10)
+
+
+def test_telling_nobody() -> None:
+    """A connection that is closed on this side, too, ends it."""
+    closed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    closed.close()
+    assert not server._tell(closed, "disk")
 
 
 def test_systemd_passes_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,8 @@ def _read_line(connection: socket.socket, descriptors: list[int]) -> bytes:
                 passed = array.array("i")
                 passed.frombytes(data[: len(data) - len(data) % passed.itemsize])
                 descriptors += passed
+        if len(descriptors) > MOST_DESCRIPTORS:
+            raise Refused("there are too many files with it")
         if not chunk:
             raise Refused("it did not come whole")
         got += chunk
