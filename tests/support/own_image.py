@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from binderlet.router.process import find_program
@@ -19,7 +20,7 @@ from support.service import docker
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sh", "tar", "sleep", "cat", "git", "git-upload-pack", "env", "ls", "test")
-LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests?|idlelib|tkinter|ensurepip|dist-packages|config-3[^/]*)(/|$)")
+LEFT_OUT = re.compile(r"(^|/)(tests?|idlelib|tkinter|ensurepip|dist-packages|config-3[^/]*)(/|$)")
 NOT_NEEDED = {"py-rattler", "botocore", "jupyter-repo2docker", "matplotlib", "numpy", "certbot", "acme"}
 """Large, and imported only where they are used."""
 PACKAGES = "/opt/packages"
@@ -134,8 +135,13 @@ def _packages() -> dict[Path, str]:
             continue  # for another system
         for file in files:
             path = Path(str(file.locate()))
-            if path.is_file() and not str(file).startswith("..") and path.suffix != ".pyc":
-                found[path] = str(file)
+            if not path.is_file() or str(file).startswith("..") or path.suffix == ".pyc":
+                continue
+            found[path] = str(file)
+            # Without these every start would take seconds of CPU time.
+            cached = Path(cache_from_source(str(path)))
+            if path.suffix == ".py" and cached.exists():
+                found[cached] = str(file.parent / "__pycache__" / cached.name)
     return found
 
 
