@@ -78,8 +78,8 @@ def test_built_pushed_launched(service: LiveService, builders: BuilderCluster, f
     assert visit.get("lab") == b"1,2\n"
     assert [one["status"]["phase"] for one in builders.sessions.pods(service.name)] == ["Running"]
     assert service.admin("DELETE", f"/sessions/{visit.id}")[0] == 204
-    repository.commit({"data.csv": "3,4\n"})
-    second = service.launch(git_spec(url), timeout=280)
+    commit = repository.commit({"data.csv": "3,4\n"})
+    second = service.launch(git_spec(url, commit), timeout=280)
     assert f"in {pod}." in words(second)
     assert Visit(second[-1]).get("lab") == b"3,4\n"
 
