@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import yaml
 
-from binderlet.app.kubernetes import adapted, check, kubernetes_machinery, make_hibernator, tell_viewers
+from binderlet.app.kubernetes import adapted, check, kubernetes_machinery, make_hibernator, reference, tell_viewers
 from binderlet.builder.delivery import DeliveringBuilder
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
@@ -57,6 +57,18 @@ def test_no_way_to_the_nodes(prefix: str) -> None:
     with pytest.raises(ConfigError, match="names no registry"):
         check(settings(builder={"image_prefix": prefix}))
     check(settings(builder={"image_prefix": prefix}, kubernetes={"delivery": "import"}))
+    s3 = {"endpoint": "https://s3.example.org", "bucket": "b", "access_key": "a", "secret_key": "s"}
+    with pytest.raises(ConfigError, match="Nodes do not reach the registry in front of"):
+        check(settings(builder={"image_prefix": prefix}, registry={"s3": s3}))
+
+
+def test_names_on_the_nodes() -> None:
+    """Nodes fetch from the registry that images are kept in, unless a name says where, or they are put there."""
+    kept = {"url": "https://registry.example.org/binder/"}
+    check(settings(registry=kept))
+    assert reference(settings(registry=kept), "b/i-x:1") == "registry.example.org/binder/b/i-x:1"
+    assert reference(settings(registry=kept), "other.example.org/i-x:1") == "other.example.org/i-x:1"
+    assert reference(settings(registry=kept, kubernetes={"delivery": "import"}), "b/i-x:1") == "b/i-x:1"
 
 
 def kubeconfig(folder: Path, api: KubeApi) -> str:
@@ -72,16 +84,24 @@ def kubeconfig(folder: Path, api: KubeApi) -> str:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("delivery", ["push", "import", "none"])
+@pytest.mark.parametrize("delivery", ["push", "import", "none", "registry"])
 async def test_machinery(api: KubeApi, tmp_path: Path, delivery: str) -> None:
     """Sessions go to the cluster, builds to this machine's engine, and images from here to there."""
     path = await asyncio.to_thread(kubeconfig, tmp_path, api)
-    chosen = settings(
-        kubernetes={"kubeconfig": path, "delivery": delivery}, builder={"image_prefix": "localhost:5000/i-"}
+    way: dict[str, object] = (
+        {"kubernetes": {"kubeconfig": path}, "registry": {"url": "http://127.0.0.1:9/b/"}}
+        if delivery == "registry"
+        else {
+            "kubernetes": {"kubeconfig": path, "delivery": delivery},
+            "builder": {"image_prefix": "localhost:5000/i-"},
+        }
     )
+    chosen = settings(**way)
     machinery = await kubernetes_machinery(chosen, NetworkEnvironment(), tmp_path)
     assert machinery.description.startswith(f"Kubernetes 1.31.4+k3s1 at http://127.0.0.1:{api.port}, builds by ")
     assert isinstance(machinery.builder, DeliveringBuilder) == (delivery != "none")
+    assert isinstance(machinery.engine, KubernetesEngine)
+    assert machinery.engine.reference("i-x:1") == ("127.0.0.1:9/b/i-x:1" if delivery == "registry" else "i-x:1")
     await machinery.close()
     await machinery.engine.close()
 

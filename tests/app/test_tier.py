@@ -25,6 +25,7 @@ from binderlet.images.transfer_record import Entry
 from binderlet.model import Check
 from support.engines import EngineApi, docker_socket
 from support.eventually import eventually
+from support.plain_registry import plain_registry
 from support.ports import free_ports
 from support.registry_images import build_image, has_image, remove_image
 from support.registry_world import CONTENT, NAME
@@ -128,6 +129,23 @@ async def test_an_existing_registry(rig: Rig) -> None:
     assert tier.gate.upstreams["p0"].client.url == "http://127.0.0.1:9/"
     assert tier._peers[0].prefix == "127.0.0.1:9/binder/r2d-"
     assert tier.registry is not None
+
+
+async def test_what_somebody_waits_for(rig: Rig, tmp_path: Path) -> None:
+    """It is pushed at once, below the registry's folder, however busy the machine is."""
+    api = EngineApi(docker_socket())
+    name = f"binderlet-test/tier-{secrets.token_hex(4)}:1"
+    with plain_registry(tmp_path) as host:
+        tier = rig.tier(settings(url=f"http://{host}/some/folder/", yield_rate=1))
+        tier.busy = lambda: True
+        await tier.start()
+        try:
+            await asyncio.to_thread(build_image, api, name)
+            await tier.deliver(name)
+            assert tier.upstream is not None
+            assert await tier.upstream.client.manifest(f"some/folder/{name.removesuffix(':1')}", "1") is not None
+        finally:
+            await asyncio.to_thread(remove_image, api, name)
 
 
 async def test_peers_alone(rig: Rig) -> None:

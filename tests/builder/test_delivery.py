@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from binderlet.builder import delivery as module
 from binderlet.builder.base import BuildRequest
-from binderlet.builder.delivery import DeliveringBuilder, Delivery, by_import, by_push, run
+from binderlet.builder.delivery import DeliveringBuilder, Delivery, by_import, by_push, by_registry, run
 from binderlet.builder.fake import FakeBuilder
-from binderlet.errors import BuildFailed, MissingProgram, RegistryUnreachable
+from binderlet.errors import BuildFailed, ImagesUnavailable, MissingProgram, RegistryUnreachable
 from binderlet.events.buildlog import BuildLog
 from support.values import COMMIT
 
@@ -41,7 +42,7 @@ def test_commands() -> None:
 async def test_delivered_with_the_build(request_: BuildRequest, tmp_path: Path) -> None:
     """When a build returns its image has been delivered, and the log says so."""
     log = BuildLog(tmp_path / "log")
-    builder = DeliveringBuilder(FakeBuilder(), shell(f'echo "$1" >{tmp_path}/got'))
+    builder = DeliveringBuilder(FakeBuilder(), partial(run, shell(f'echo "$1" >{tmp_path}/got')))
     await builder.prepare(log)
     image = await builder.build(request_, log)
     assert image.name == IMAGE
@@ -57,7 +58,7 @@ async def test_tries_again(request_: BuildRequest, tmp_path: Path) -> None:
     """What fails once is tried again."""
     program = f"[ -e {tmp_path}/second ] || {{ touch {tmp_path}/second; echo refused >&2; exit 1; }}"
     log = BuildLog(tmp_path / "log")
-    await DeliveringBuilder(FakeBuilder(), shell(program), first_pause=0).build(request_, log)
+    await DeliveringBuilder(FakeBuilder(), partial(run, shell(program)), first_pause=0).build(request_, log)
     log.finish()
     assert "Attempt 1 failed, trying again: refused" in await asyncio.to_thread((tmp_path / "log").read_text)
 
@@ -65,10 +66,26 @@ async def test_tries_again(request_: BuildRequest, tmp_path: Path) -> None:
 async def test_gives_up(request_: BuildRequest, tmp_path: Path) -> None:
     """What fails each time is an error with what was said last."""
     log = BuildLog(tmp_path / "log")
+    deliver = partial(run, shell("echo denied; exit 1"))
     with pytest.raises(RegistryUnreachable, match="denied") as caught:
-        await DeliveringBuilder(FakeBuilder(), shell("echo denied; exit 1"), first_pause=0).build(request_, log)
+        await DeliveringBuilder(FakeBuilder(), deliver, first_pause=0).build(request_, log)
     log.finish()
     assert "kubernetes.delivery" in caught.value.hint
+
+
+async def test_registry_that_is_away() -> None:
+    """Its error is told in its own words, with what to do; a push that goes well says nothing."""
+    pushed: list[str] = []
+
+    async def push(name: str) -> None:
+        pushed.append(name)
+        if len(pushed) == 1:
+            raise ImagesUnavailable("The registry does not answer.", hint="Start it.")
+
+    deliver = by_registry(push)
+    assert await deliver(IMAGE) == "The registry does not answer. Start it."
+    assert await deliver(IMAGE) is None
+    assert pushed == [IMAGE, IMAGE]
 
 
 async def test_import_is_a_pipe(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ TIER = {"url": "https://registry.example.org/binder/", "username": "me", "passwo
         ),
         ("localhost:5000/i-", "import", {}, {}),
         ("binderlet/i-", "push", {}, {}),
+        ("binderlet/i-", "push", TIER, {"configs": {"registry.example.org": AUTH}}),
     ],
 )
 def test_registry(prefix: str, delivery: str, tier: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -91,12 +91,11 @@ def test_a_launch_under_way_is_gone_on_with(release: Release) -> None:
     """A session that started under a leader that died is announced by the next one to whoever comes back."""
     before = release.sessions()
     leader, other = release.leader(), release.follower()
-    last = ""
-    for event in other.launch():
-        last = event["id"]
-        if release.sessions() > before:
-            break
+    watched = other.launch()
+    last = next(watched)["id"]
+    wait_for(lambda: release.sessions() > before, seconds=60, what="the session's pod is there")
     release.kill(leader)
+    watched.close()
     _leads(release, other)
     (ready,) = [event for event in other.launch(after=last) if event.get("phase") == "ready"]
     assert ready["id"].partition("-")[0] == last.partition("-")[0]

@@ -65,6 +65,16 @@ def many(count: int) -> list[SessionSpec]:
     return [spec_of(f"many-{number}") for number in range(count)]
 
 
+async def test_nodes_call_an_image_something_else(api: KubeApi, engine: KubernetesEngine) -> None:
+    """The pod's image is what nodes call it; the session's is what it is called here."""
+    engine.reference = lambda name: f"registry.example.org/{name}"
+    api.images.add(f"registry.example.org/{SPEC.image}")
+    session = await engine.start(SPEC)
+    assert session.image == SPEC.image
+    [pod] = api.pods.values()
+    assert pod["spec"]["containers"][0]["image"] == f"registry.example.org/{SPEC.image}"
+
+
 # Refusals of the cluster.
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ class Pod:
         """Where its HAProxy answers."""
         return f"http://{self.address}:8585/"
 
-    def launch(self, after: str = "") -> Iterator[Event]:
+    def launch(self, after: str = "") -> Generator[Event]:
         """Ask its HAProxy for a launch, and yield the events, each with its id, until the connection ends."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         request = urllib.request.Request(f"{self.url}build/{SPEC}", headers=headers)

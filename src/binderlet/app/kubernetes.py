@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from binderlet.app.builders import cluster_machinery, host_of, with_registry
 from binderlet.app.machinery import Machinery, real_machinery
 from binderlet.builder.base import Builder
-from binderlet.builder.delivery import DeliveringBuilder, by_import, by_push
+from binderlet.builder.delivery import DeliveringBuilder, by_import, by_push, by_registry, run
 from binderlet.builder.toolchain import choose_toolchain
 from binderlet.clients.cgroups_helped import HelpedCgroups
 from binderlet.clients.docker import open_docker
@@ -68,7 +70,8 @@ async def kubernetes_machinery(settings: Settings, network: NetworkEnvironment, 
     except BaseException:
         await engine.close()
         raise
-    builder = await _delivering(local.builder, settings)
+    builder = await _delivering(local, settings)
+    engine.reference = partial(reference, settings)
 
     async def close() -> None:
         await local.close()
@@ -84,22 +87,40 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigError: they have none.
     """
-    if settings.kubernetes.delivery == "push" and not host_of(settings.builder.image_prefix):
-        raise ConfigError(
-            f"builder.image_prefix: {settings.builder.image_prefix!r} names no registry, and kubernetes.delivery is "
-            "push.",
-            hint='Set it to something like "registry.example.org/binder/i-", or kubernetes.delivery to "import".',
-        )
+    prefix = settings.builder.image_prefix
+    if settings.kubernetes.delivery != "push" or host_of(prefix) or settings.registry.url:
+        return
+    own = " Nodes do not reach the registry in front of registry.s3." if settings.registry.s3.endpoint else ""
+    raise ConfigError(
+        f"builder.image_prefix: {prefix!r} names no registry, registry.url is empty, and kubernetes.delivery is push."
+        f"{own}",
+        hint='Set registry.url to something like "https://registry.example.org/binder/", or kubernetes.delivery to '
+        '"import".',
+    )
 
 
-async def _delivering(builder: Builder, settings: Settings) -> Builder:
-    if settings.kubernetes.delivery == "none":
+def reference(settings: Settings, name: str) -> str:
+    """Give what nodes call an image: with the registry's host and folder before it, where it has no host of its own."""
+    if settings.kubernetes.delivery != "push" or host_of(name):
+        return name
+    url = urlsplit(settings.registry.url)
+    return f"{url.netloc}{url.path}{name}"
+
+
+async def _delivering(local: Machinery, settings: Settings) -> Builder:
+    builder, delivery = local.builder, settings.kubernetes.delivery
+    if delivery == "none":
         return builder
+    if delivery == "push" and not host_of(settings.builder.image_prefix) and local.tier is not None:
+        return DeliveringBuilder(builder, by_registry(local.tier.deliver))
     async with await open_docker(settings.engine) as docker:
         tools = await choose_toolchain(socket=docker.socket, engine_is_podman=docker.is_podman)
-    if settings.kubernetes.delivery == "push":
-        return DeliveringBuilder(builder, by_push(tools.program, tools.environment))
-    return DeliveringBuilder(builder, by_import(tools.program, settings.kubernetes.import_command, tools.environment))
+    command = (
+        by_push(tools.program, tools.environment)
+        if delivery == "push"
+        else by_import(tools.program, settings.kubernetes.import_command, tools.environment)
+    )
+    return DeliveringBuilder(builder, partial(run, command))
 
 
 def make_hibernator(

@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 OWN = "r"
 """The service's own registry at the gate."""
+AT_ONCE = "now"
+"""The same, for what somebody waits for."""
 
 
 class Tier:
@@ -72,7 +74,10 @@ class Tier:
         self.registry: Registry | None = None
         if own.is_on:
             self.upstream = upstreams[OWN] = _own_upstream(own, self.process, ca_bundle, self.throttle)
-            self.registry = OciRegistry(self.upstream.client, docker, self.gate, OWN, folder=self.upstream.folder)
+            client, place = self.upstream.client, self.upstream.folder
+            self.registry = OciRegistry(client, docker, self.gate, OWN, folder=place)
+            upstreams[AT_ONCE] = Upstream(client, place, Throttle(0, 1, lambda: False))
+            self._at_once = OciRegistry(client, docker, self.gate, AT_ONCE, folder=place)
         revive = self.process.ensure if self.process else None
         self.pulse = Pulse(self._ask, revive=revive)
         self._peers = [self._peer(f"p{number}", peer, upstreams, ca_bundle) for number, peer in enumerate(own.peers)]
@@ -127,6 +132,14 @@ class Tier:
         await self._take_off_tags()
         if self.registry is not None:
             await self.pulse.look()
+
+    async def deliver(self, name: str) -> None:
+        """Push an image that somebody waits for, at full speed; what is there already costs a look at its layers.
+
+        Raises:
+            BinderletError: as ``Registry.push``.
+        """
+        await self._at_once.push(name)
 
     def run(self, bus: Bus, metrics: CollectorRegistry, include: Callable[[Callable[[], Check]], None]) -> None:
         """Push what is built from now on, and what is here already; ``include`` takes what goes to ``/health``."""
@@ -196,7 +209,7 @@ class Tier:
             "registry_requests",
             "Calls made to registries.",
             "",
-            {"": sum(upstream.client.requests for upstream in self.gate.upstreams.values())},
+            {"": sum(client.requests for client in {each.client for each in self.gate.upstreams.values()})},
         )
         if self.pusher is not None:
             pushed = self.pusher.counts

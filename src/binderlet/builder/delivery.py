@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from binderlet.builder.base import Builder, BuildRequest
-from binderlet.errors import BuildFailed, MissingProgram, RegistryUnreachable
+from binderlet.errors import BinderletError, BuildFailed, MissingProgram, RegistryUnreachable
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
 
@@ -34,6 +34,22 @@ class Delivery:
     """Besides this process's own."""
 
 
+Deliver = Callable[[str], Awaitable[str | None]]
+
+
+def by_registry(push: Callable[[str], Awaitable[None]]) -> Deliver:
+    """Push to the registry that images are kept in anyway."""
+
+    async def deliver(name: str) -> str | None:
+        try:
+            await push(name)
+        except BinderletError as error:
+            return f"{error.message} {error.hint}".rstrip()
+        return None
+
+    return deliver
+
+
 def by_push(program: str, environment: Mapping[str, str]) -> Delivery:
     """Push to the registry that the image's name begins with; the program knows its passwords."""
     return Delivery((program, "push", "{image}"), environment=environment)
@@ -45,11 +61,14 @@ def by_import(program: str, sink: Sequence[str], environment: Mapping[str, str])
 
 
 class DeliveringBuilder:
-    """A builder whose images have been delivered when ``build`` returns."""
+    """A builder whose images have been delivered when ``build`` returns.
 
-    def __init__(self, builder: Builder, delivery: Delivery, *, first_pause: float = FIRST_PAUSE) -> None:
+    ``deliver`` takes an image's name and gives the last words of what failed, None where nothing did, as ``run`` does.
+    """
+
+    def __init__(self, builder: Builder, deliver: Deliver, *, first_pause: float = FIRST_PAUSE) -> None:
         self._builder = builder
-        self._delivery = delivery
+        self._deliver_once = deliver
         self._first_pause = first_pause
 
     @property
@@ -78,7 +97,7 @@ class DeliveringBuilder:
 
     async def _deliver(self, name: str, build_log: BuildLog) -> None:
         for attempt in range(1, ATTEMPTS + 1):
-            said = await run(self._delivery, name)
+            said = await self._deliver_once(name)
             if said is None:
                 return
             if attempt < ATTEMPTS:

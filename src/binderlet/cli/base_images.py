@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from binderlet.events.buildlog import BuildLog
 
 app = typer.Typer(
-    name="base", help="Make, list and remove the images that environments build on.", no_args_is_help=True
+    name="base", help="Make, list and remove images that environments build on.", no_args_is_help=True
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SECRET = re.compile(r"^( *(?:token|password|BINDERLET_[A-Z0-9_]+):).*")
 
-app = typer.Typer(name="k3s", help="Set up K3s for sessions, and check a cluster.", no_args_is_help=True)
+app = typer.Typer(name="k3s", help="Set up K3s, and check a cluster.", no_args_is_help=True)
 app.command("image")(image)
 app.command("values")(values)
 

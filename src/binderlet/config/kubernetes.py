@@ -36,8 +36,9 @@ class KubernetesSettings(Section):
     )
     delivery: Literal["push", "import", "none"] = Field(
         "push",
-        description="How images reach the nodes once they are built. push: to the registry that builder.image_prefix "
-        "begins with. import: kubernetes.import_command. none: they are there already.",
+        description="How images reach the nodes once they are built. push: to registry.url, or by the engine's own "
+        "client to the registry that builder.image_prefix begins with. import: kubernetes.import_command. none: they "
+        "are there already.",
     )
     import_command: list[str] = Field(
         ["k3s", "ctr", "images", "import", "-"],

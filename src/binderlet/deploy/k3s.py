@@ -125,11 +125,13 @@ def registries(settings: Settings) -> dict[str, Any]:
 
     A registry of this machine itself has no HTTPS; user, password and scheme of others are those of ``registry.url``.
     """
-    host, slash, _ = settings.builder.image_prefix.partition("/")
-    if settings.kubernetes.delivery != "push" or not slash or not ("." in host or ":" in host or host == "localhost"):
-        return {}
     tier = settings.registry
     scheme, _, rest = tier.url.partition("://")
+    host, slash, _ = settings.builder.image_prefix.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host = rest.partition("/")[0]
+    if settings.kubernetes.delivery != "push" or not host:
+        return {}
     is_tier = rest.partition("/")[0] == host
     is_plain = host.startswith(("localhost", "127.")) or (is_tier and scheme == "http")
     more: dict[str, Any] = {}

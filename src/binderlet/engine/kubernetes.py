@@ -70,6 +70,8 @@ class KubernetesEngine:
         """The last that were stopped on purpose: the cluster tells of their end like of any other."""
         self.tell: Tell = lambda _launch, _line, _place: None
         """Is told how slow starts come along."""
+        self.reference: Callable[[str], str] = str
+        """Gives what nodes call an image."""
 
     async def prepare(self) -> None:
         """Check that the cluster answers, and that it lets us read pods."""
@@ -97,7 +99,8 @@ class KubernetesEngine:
 
     async def _make(self, spec: SessionSpec) -> BinderletError | None:
         """Create the pod; give why that failed."""
-        body = pod_request(spec, self._engine, self._settings, self._instance)
+        known_as = self.reference(spec.image)
+        body = pod_request(spec, self._engine, self._settings, self._instance, known_as=known_as)
         try:
             with cluster_errors():
                 try:

@@ -73,9 +73,9 @@ def selector(instance: str) -> str:
 
 
 def pod_request(
-    spec: SessionSpec, engine: EngineSettings, settings: KubernetesSettings, instance: str
+    spec: SessionSpec, engine: EngineSettings, settings: KubernetesSettings, instance: str, *, known_as: str = ""
 ) -> dict[str, Any]:
-    """Give the body of the pod's create request."""
+    """Give the body of the pod's create request; ``known_as`` is what nodes call the image, if not its name here."""
     secrets = [{"name": name} for name in settings.pull_secrets]
     return {
         "apiVersion": "v1",
@@ -104,7 +104,7 @@ def pod_request(
             },
             "tolerations": _tolerations(settings),
             "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(spec.limits.memory // 2)}}],
-            "containers": [_container(spec, settings)],
+            "containers": [_container(spec, settings, known_as or spec.image)],
             **({"hostname": spec.id} if LABEL_VALUE.fullmatch(spec.id) else {}),
             **({"hostUsers": False} if settings.user_namespaces else {}),
             **({"runtimeClassName": engine.runtime} if engine.runtime else {}),
@@ -115,12 +115,12 @@ def pod_request(
     }
 
 
-def _container(spec: SessionSpec, settings: KubernetesSettings) -> dict[str, Any]:
+def _container(spec: SessionSpec, settings: KubernetesSettings, image: str) -> dict[str, Any]:
     limits = spec.limits
     disk = {"ephemeral-storage": str(limits.disk)} if limits.disk else {}
     return {
         "name": CONTAINER,
-        "image": spec.image,
+        "image": image,
         "imagePullPolicy": settings.pull_policy,
         # Not "command", which would replace the image's entrypoint.
         "args": [unexpanded(argument) for argument in spec.command],
