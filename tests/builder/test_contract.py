@@ -23,6 +23,15 @@ from support.values import COMMIT
 IN_CLUSTER = [pytest.mark.kube, pytest.mark.docker, pytest.mark.timeout(TIMEOUT)]
 
 
+@pytest.fixture
+async def in_cluster(builders: BuilderCluster) -> AsyncIterator[Builder]:
+    """The one whose work is done in pods."""
+    settings = Settings.model_validate(builders.settings())
+    machinery = await cluster_machinery(settings, NetworkEnvironment(), FakeEngine(), "")
+    yield machinery.builder
+    await machinery.close()
+
+
 @pytest.fixture(
     params=[
         "fake",
@@ -30,19 +39,16 @@ IN_CLUSTER = [pytest.mark.kube, pytest.mark.docker, pytest.mark.timeout(TIMEOUT)
         pytest.param("cluster", marks=IN_CLUSTER),
     ]
 )
-async def builder(request: pytest.FixtureRequest) -> AsyncIterator[Builder]:
+def builder(request: pytest.FixtureRequest) -> Builder:
     """Each implementation in turn."""
     if request.param == "fake":
-        yield FakeBuilder()
-        return
-    if request.param == "buildkit":
-        yield request.getfixturevalue("workshop").builder
-        return
-    pods: BuilderCluster = request.getfixturevalue("builders")
-    network = NetworkEnvironment()
-    machinery = await cluster_machinery(Settings.model_validate(pods.settings()), network, FakeEngine(), "")
-    yield machinery.builder
-    await machinery.close()
+        return FakeBuilder()
+    made: Builder = (
+        request.getfixturevalue("in_cluster")
+        if request.param == "cluster"
+        else request.getfixturevalue("workshop").builder
+    )
+    return made
 
 
 @pytest.fixture
