@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.kube,
     pytest.mark.docker,
     pytest.mark.haproxy,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed"),
 ]
 

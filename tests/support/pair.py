@@ -118,7 +118,7 @@ class Release:
 
     def settle(self) -> None:
         """Wait until as many pods run as are wanted, and one of them leads."""
-        self.kube.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=100s")
+        self.kube.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=240s")
         wait_for(lambda: len(self.pods()) == 2, seconds=60, what="two pods are ready")
         wait_for(lambda: self.leader() in self.pods(), seconds=60, what="one of them leads")
         wait_for(lambda: all(get(f"{pod.url}health")[0] == 200 for pod in self.pods()), seconds=60, what="they answer")

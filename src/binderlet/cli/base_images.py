@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from binderlet.config.schema import Settings
     from binderlet.events.buildlog import BuildLog
 
-app = typer.Typer(
-    name="base", help="Make, list and remove images that environments build on.", no_args_is_help=True
-)
+app = typer.Typer(name="base", help="Make, list and remove images that environments build on.", no_args_is_help=True)
 
 
 @app.command("build")

@@ -63,13 +63,16 @@ async def world(
     *,
     images: FakeImages | None = None,
     deadline: float = 60.0,
+    handover: float = 20.0,
     **settings: float,
 ) -> AsyncIterator[World]:
     """Give a builder whose pods follow the script."""
     async with builder_pods(script) as (pods, client):
         order = Order("build", BuilderSettings(timeout=deadline), NetworkEnvironment(), (), SHELF)
         chosen = BuilderPodsSettings(namespace="builds", **settings)
-        builder = ClusterBuilder(client, chosen, order, images or FakeImages(), "x", pause=0.01, silence=5.0)
+        builder = ClusterBuilder(
+            client, chosen, order, images or FakeImages(), "x", pause=0.01, silence=5.0, handover=handover
+        )
         try:
             yield World(pods, builder, folder)
         finally:
@@ -298,6 +301,27 @@ async def test_busy_pod(tmp_path: Path) -> None:
         here.pods.ready = {"b-0": True, "b-1": True}
         assert await here.build() == IMAGE
     assert len(set(here.pods.started)) == 2
+
+
+@pytest.mark.parametrize("handover", [20.0, 0.0])
+async def test_followed_by_an_earlier_control_plane(tmp_path: Path, handover: float) -> None:
+    """A pod that does our build may not know yet that who followed it is gone; it is given time, but not for ever."""
+    orders: list[Order] = []
+
+    async def script(it: Conversation) -> None:
+        order, _ = await it.order()
+        orders.append(order)
+        await it.say(Busy() if len(orders) == 1 else Built(IMAGE, {}))
+        await it.end()
+
+    async with world(script, tmp_path, handover=handover) as here:
+        here.pods.ready = {"b-0": True, "b-1": True}
+        for line in (f"{MARK}b-1.", "one"):
+            here.log.write(line)
+        assert await here.build() == IMAGE
+    same = bool(handover)
+    assert here.pods.started == ["b-1", "b-1" if same else "b-0"]
+    assert [order.seen for order in orders] == [1, 1 if same else 0]
 
 
 async def test_prepare_without_pods(tmp_path: Path) -> None:

@@ -270,6 +270,7 @@ async def test_busy(here: Here) -> None:
     with locked(left / "lock"):
         await again.run()
     assert again.said == [Busy()]
+    await asyncio.to_thread((work / "current").unlink)
 
 
 async def test_broken_archive(here: Here) -> None:

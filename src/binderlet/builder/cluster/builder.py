@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 PROGRAM = "import asyncio; from binderlet.builder.cluster import worker; asyncio.run(worker.serve())"
 WORKER = ("/opt/binderlet/bin/python", "-I", "-c", PROGRAM)
+HANDOVER = 20.0
+"""Seconds in which a pod that builds for us may still listen to an earlier control plane."""
 MARK = "Building in the cluster, in "
 """Begins the line of the log after which all lines are those of one pod."""
 SILENCE = 6 * ALIVE_EVERY
@@ -95,6 +97,7 @@ class ClusterBuilder:
         *,
         pause: float = PAUSE,
         silence: float = SILENCE,
+        handover: float = HANDOVER,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -104,6 +107,7 @@ class ClusterBuilder:
         self._selector = selector(instance)
         self._pause = pause
         self._silence = silence
+        self._handover = handover
         self.pool = Pool(self._pods, settings.wait)
         self._tasks = Tasks("cluster builder")
         self._bases: dict[str, str] = {}
@@ -210,13 +214,20 @@ class ClusterBuilder:
             _Lost: the pod, or what ran in it, is gone.
             _Taken: it builds something else.
         """
+        patience = time.monotonic() + self._handover if pod.name == job.pod else 0.0
         if pod.name != job.pod:
             job.pod, job.seen = pod.name, 0
             job.log.write(f"{MARK}{pod.name}.")
         lost_since, pause, told = 0.0, self._pause, False
         while True:
             before = job.seen
-            problem = await self._connect(pod, job, result)
+            try:
+                problem = await self._connect(pod, job, result)
+            except _Taken:
+                # Who followed this build before us may not know yet that nobody listens.
+                if time.monotonic() > patience:
+                    raise
+                problem = "the build is still followed by somebody else"
             if not problem:
                 return
             now = time.monotonic()
