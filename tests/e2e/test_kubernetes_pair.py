@@ -97,7 +97,8 @@ def test_a_launch_under_way_is_gone_on_with(release: Release) -> None:
     release.kill(leader)
     watched.close()
     _leads(release, other)
-    (ready,) = [event for event in other.launch(after=last) if event.get("phase") == "ready"]
+    *_, ready = list(other.launch(after=last))
+    assert ready.get("phase") == "ready", ready
     assert ready["id"].partition("-")[0] == last.partition("-")[0]
     assert get(other.url + path_of(ready))[0] == 200
     assert release.sessions() == before + 1

@@ -20,6 +20,7 @@ class FakeLaunch:
     request: LaunchRequest
     story: Story = field(default_factory=Story)
     waited_for_build: bool = False
+    numbers_from: int = 0
     viewers: int = 0
 
     @contextmanager

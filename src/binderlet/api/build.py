@@ -70,7 +70,8 @@ class Build:
         if launch is None or launch.request.spec != asked_for(scope):
             return None, 0
         # A launch that an earlier control plane began has a story that begins anew: all of it is news.
-        return launch, int(number) if int(number) <= len(launch.story.events) else 0
+        seen = int(number) - launch.numbers_from
+        return launch, seen if 0 <= seen <= len(launch.story.events) else 0
 
     def _open(self, scope: Scope, headers: Headers, query: Query) -> tuple[Launch, dict[str, str]]:
         """Begin a launch; only one that names a repository in good form counts against the client's rate."""

@@ -26,6 +26,10 @@ class Launch(Protocol):
     """One launch, whoever looks at it."""
 
     @property
+    def numbers_from(self) -> int:
+        """Added to its events' numbers, so that a story that begins anew has none that was seen before."""
+
+    @property
     def id(self) -> str:
         """Unguessable: who knows it may read the story again."""
 

@@ -41,7 +41,7 @@ def frames(launch: Launch, after: int) -> tuple[bytes, int]:
     events = launch.story.events
     while number < len(events) and size < CHUNK:
         number += 1
-        part = b"%b%d\ndata: %b\n\n" % (prefix, number, events[number - 1].data)
+        part = b"%b%d\ndata: %b\n\n" % (prefix, launch.numbers_from + number, events[number - 1].data)
         parts.append(part)
         size += len(part)
     return b"".join(parts), number

@@ -48,7 +48,9 @@ class LaunchBook:
     def recover(self, session: Session, host: str) -> Launch:
         """Go on with a launch whose control plane ended between the session's start and its announcement."""
         request = LaunchRequest(RepoSpec(session.provider, session.spec), host)
-        return self._keep(Launch(session.launch_id, request, self._parts), Recover(session))
+        launch = Launch(session.launch_id, request, self._parts)
+        launch.numbers_from = int(self._parts.clock())
+        return self._keep(launch, Recover(session))
 
     def _keep(self, launch: Launch, first: Recover | None) -> Launch:
         self._launches[launch.id] = launch

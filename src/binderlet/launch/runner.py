@@ -83,6 +83,8 @@ class Launch:
         self.id = launch_id
         self.request = request
         self.story = Story()
+        self.numbers_from = 0
+        """Added to the numbers of its events; a story that begins anew has none that a client has seen before."""
         self.ended_at = 0.0
         self._parts = parts
         self._machine = m.Machine(request, has_registry=parts.pulls is not None)
