@@ -117,6 +117,18 @@ async def test_a_story_that_is_shorter_by_now(app: Starlette, stage: Stage) -> N
     assert len(stage.book.opened) == 1
 
 
+async def test_a_story_that_begins_anew(app: Starlette, stage: Stage) -> None:
+    """Who saw the first events of a launch that is told anew sees all of it, and is then told not to come back."""
+    await ask(app, URL, STREAM)
+    stage.book.opened[0].numbers_from = 1000
+    for seen in (2, 5):
+        answer = await ask(app, URL, {**STREAM, "last-event-id": f"launch-1-{seen}"})
+        assert answer.ids == [f"launch-1-{number}" for number in range(1001, 1006)]
+    answer = await ask(app, URL, {**STREAM, "last-event-id": "launch-1-1003"})
+    assert answer.ids == ["launch-1-1004", "launch-1-1005"]
+    assert (await ask(app, URL, {**STREAM, "last-event-id": "launch-1-1005"})).status == 204
+
+
 @pytest.mark.parametrize("given", ["launch-9-2", "launch-1-x", "launch-1-²", "-", "nonsense"])
 async def test_an_unknown_launch_begins_anew(app: Starlette, stage: Stage, given: str) -> None:
     """An id that is not known here, as after a restart elsewhere, or is no id, is a new launch from its first event."""

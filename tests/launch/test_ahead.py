@@ -95,6 +95,7 @@ async def test_why_it_cannot_be_got_ready(workshop: Workshop) -> None:
 async def test_a_service_that_stops_gets_nothing_ready(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A launch that was cut off says nothing of its image."""
     launch = workshop.book.recover(SESSION, HOST)
+    assert launch.numbers_from == int(workshop.clock.now) > 0
     launch.story.close()
     monkeypatch.setattr(workshop.book, "open", lambda _: launch)
     monkeypatch.setattr(type(launch), "image", None)
