@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from binderlet.app.builders import cluster_machinery, host_of, shelf, with_registry
+from binderlet.app.builders import cluster_machinery, shelf, with_registry
 from binderlet.app.kubernetes import adapted, kubernetes_machinery
 from binderlet.builder.cluster.builder import ClusterBuilder
 from binderlet.config import Settings
@@ -68,12 +68,6 @@ def test_no_registry() -> None:
     """Without one nothing starts."""
     with pytest.raises(ConfigError, match="names no registry"):
         shelf(settings())
-
-
-def test_host_of() -> None:
-    """A folder is no host."""
-    assert host_of("binder/i-") == ""
-    assert host_of("r:5000/i-") == "r:5000"
 
 
 async def test_machinery(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from binderlet.engine.base import Engine
 from binderlet.errors import ConfigError
 from binderlet.images.courier import client_of
 from binderlet.images.remote import RemoteImages
-from binderlet.images.shelf import Shelf
+from binderlet.images.shelf import Shelf, host_of, placed
 
 
 def with_registry(settings: Settings) -> Settings:
@@ -27,22 +27,14 @@ def with_registry(settings: Settings) -> Settings:
     Raises:
         ConfigError: no registry is known.
     """
-    prefix, url = settings.builder.image_prefix, urlsplit(settings.registry.url)
-    if host_of(prefix):
-        return settings
-    if not url.netloc:
+    prefix, url = settings.builder.image_prefix, settings.registry.url
+    if not host_of(prefix) and not url:
         raise ConfigError(
             f"builder.image_prefix: {prefix!r} names no registry, and registry.url is empty; nodes need one.",
             hint='Set registry.url to something like "https://registry.example.org/binder/".',
         )
-    builder = settings.builder.model_copy(update={"image_prefix": f"{url.netloc}{url.path}{prefix}"})
+    builder = settings.builder.model_copy(update={"image_prefix": placed(url, prefix)})
     return settings.model_copy(update={"builder": builder})
-
-
-def host_of(name: str) -> str:
-    """Give the registry's host that a name begins with; empty where it has none."""
-    host, slash, _ = name.partition("/")
-    return host if slash and ("." in host or ":" in host or host == "localhost") else ""
 
 
 def shelf(settings: Settings) -> Shelf:

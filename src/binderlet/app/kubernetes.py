@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from binderlet.app.builders import cluster_machinery, host_of, with_registry
+from binderlet.app.builders import cluster_machinery, with_registry
 from binderlet.app.machinery import Machinery, real_machinery
 from binderlet.builder.base import Builder
 from binderlet.builder.delivery import DeliveringBuilder, by_import, by_push, by_registry, run
@@ -24,6 +23,7 @@ from binderlet.engine.base import Engine
 from binderlet.engine.kubernetes import KubernetesEngine
 from binderlet.errors import ConfigError
 from binderlet.events.kinds import LaunchEvent
+from binderlet.images.shelf import host_of, placed
 from binderlet.launch.book import LaunchBook
 from binderlet.model import Phase, Session
 from binderlet.sessions.hibernator import Hibernator, Sight
@@ -100,11 +100,8 @@ def check(settings: Settings) -> None:
 
 
 def reference(settings: Settings, name: str) -> str:
-    """Give what nodes call an image: with the registry's host and folder before it, where it has no host of its own."""
-    if settings.kubernetes.delivery != "push" or host_of(name):
-        return name
-    url = urlsplit(settings.registry.url)
-    return f"{url.netloc}{url.path}{name}"
+    """Give what nodes call an image of this machine."""
+    return placed(settings.registry.url, name) if settings.kubernetes.delivery == "push" else name
 
 
 async def _delivering(local: Machinery, settings: Settings) -> Builder:

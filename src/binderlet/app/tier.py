@@ -106,7 +106,6 @@ class Tier:
             if self.registry
             else None
         )
-
         self.restoration = (
             Restoration(self.registry, self.record, images, self.tasks, prefix=self._prefix, learn=self.pusher.learn)
             if self.registry and self.pusher

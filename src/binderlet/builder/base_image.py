@@ -383,8 +383,7 @@ def _kept(image: Mapping[str, Any], repository: str, current: Collection[str]) -
 
 
 def _sources(settings: BuilderSettings) -> list[str]:
-    folder = Path("/etc/apt")
-    paths = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
+    paths = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     texts = [text for path in paths if (text := read_text(path)) is not None]
     return base_recipe.sources(settings, base_recipe.host_sources(settings.base_suite, texts))
 

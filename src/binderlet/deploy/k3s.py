@@ -20,6 +20,7 @@ import yaml
 from binderlet.config.schema import Settings
 from binderlet.errors import ConfigError, LaunchFailed, ProviderUnavailable
 from binderlet.finding import Finding
+from binderlet.images.shelf import host_of, placed
 
 INSTALLER = "https://get.k3s.io"
 SYSTEM_PODS = 20
@@ -127,9 +128,7 @@ def registries(settings: Settings) -> dict[str, Any]:
     """
     tier = settings.registry
     scheme, _, rest = tier.url.partition("://")
-    host, slash, _ = settings.builder.image_prefix.partition("/")
-    if not slash or not ("." in host or ":" in host or host == "localhost"):
-        host = rest.partition("/")[0]
+    host = host_of(placed(tier.url, settings.builder.image_prefix))
     if settings.kubernetes.delivery != "push" or not host:
         return {}
     is_tier = rest.partition("/")[0] == host

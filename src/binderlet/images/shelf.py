@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+def host_of(name: str) -> str:
+    """Give the registry's host that an image's name, or a prefix of one, begins with; empty where it has none."""
+    host, slash, _ = name.partition("/")
+    return host if slash and ("." in host or ":" in host or host == "localhost") else ""
+
+
+def placed(url: str, name: str) -> str:
+    """Give a name, or a prefix, with a registry's host and folder before it, unless it has a host of its own."""
+    parts = urlsplit(url)
+    return name if host_of(name) else f"{parts.netloc}{parts.path}{name}"
 
 
 @dataclass(frozen=True, slots=True)

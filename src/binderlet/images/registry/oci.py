@@ -24,6 +24,7 @@ from binderlet.errors import (
 )
 from binderlet.images.registry.base import Layer, Progress, Remote, Tell
 from binderlet.images.registry.gate import Gate
+from binderlet.images.shelf import host_of
 from binderlet.model import Image
 
 NOTES = "binderlet/notes"
@@ -221,9 +222,8 @@ class Meter:
 def split(name: str) -> tuple[str, str]:
     """Give an image's repository, without a registry's host, and its tag."""
     repository, _, tag = name.rpartition(":")
-    host, slash, rest = repository.partition("/")
-    has_host = slash and ("." in host or ":" in host or host == "localhost")
-    return (rest if has_host else repository), tag
+    host = host_of(repository)
+    return (repository.removeprefix(f"{host}/") if host else repository), tag
 
 
 def error_of(said: str) -> BinderletError:
