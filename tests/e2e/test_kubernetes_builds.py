@@ -103,7 +103,8 @@ def test_control_plane_is_killed(service: LiveService, forge: Forge) -> None:
     service.start()
     ended = service.launch(chosen, timeout=280)
     assert ended[-1]["phase"] == "ready", words(ended)
-    assert [words(ended).count(f"line {number}.\n") for number in range(1, 21)] == [1] * 20
+    counts = [words(ended).count(f"line {number}.\n") for number in range(1, 21)]
+    assert counts == [1] * 20, words(ended)
 
 
 def test_builder_goes_away(service: LiveService, builders: BuilderCluster, forge: Forge) -> None:

@@ -66,6 +66,25 @@ async def test_repositorys_own_pod_comes_first() -> None:
     assert await world.pool.find("d") is None
 
 
+async def test_the_pod_of_a_build_that_goes_on() -> None:
+    """It is waited for while something short keeps it busy, in silence, but not for ever; one that is gone is not."""
+    world = World("a", "b")
+    own, other = ranked(world.pods, "r")
+    async with world.pool.turn("r", tell=world.told.append):
+        async with world.pool.turn("r", prefer=own.name, patience=5, tell=world.told.append) as pod:
+            assert pod == other
+        patient = world.pool.turn("r", prefer=own.name, patience=10**9, tell=world.told.append)
+        entering = asyncio.gather(patient.__aenter__())
+        before = world.now
+        await eventually(lambda: world.now > before + 20)
+        assert not entering.done()
+    assert (await entering)[0] == own
+    await patient.__aexit__(None, None, None)
+    async with world.pool.turn("r", prefer="gone", patience=10**9, tell=world.told.append) as pod:
+        assert pod == own
+    assert world.told == []
+
+
 async def test_none_is_ready() -> None:
     """Without a pod that is ready a build is refused after a while, and says what to look at."""
     world = World()

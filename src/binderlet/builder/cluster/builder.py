@@ -47,7 +47,8 @@ log = structlog.get_logger(__name__)
 PROGRAM = "import asyncio; from binderlet.builder.cluster import worker; asyncio.run(worker.serve())"
 WORKER = ("/opt/binderlet/bin/python", "-I", "-c", PROGRAM)
 HANDOVER = 20.0
-"""Seconds in which a pod that builds for us may still listen to an earlier control plane."""
+"""Seconds in which the pod of a build that is gone on with may be busy: with an earlier control plane's connection,
+which ends by itself, or with something short of ours."""
 MARK = "Building in the cluster, in "
 """Begins the line of the log after which all lines are those of one pod."""
 SILENCE = 6 * ALIVE_EVERY
@@ -185,9 +186,10 @@ class ClusterBuilder:
 
     async def _try_pods(self, job: _Job, repository: str, result: asyncio.Future[Image | None]) -> None:
         gone: list[str] = []
-        problem = ""
+        problem, followed, until = "", job.pod, time.monotonic() + self._handover
         while len(gone) < self._settings.attempts:
-            turn = self.pool.turn(repository, avoid=gone, prefer=job.pod, tell=job.log.write)
+            patience = until - time.monotonic() if job.pod == followed else 0.0
+            turn = self.pool.turn(repository, avoid=gone, prefer=job.pod, patience=patience, tell=job.log.write)
             async with turn as pod:
                 if job.pod and pod.name != job.pod and not gone:
                     job.log.write(f"{job.pod} is not there any more; beginning anew.")
@@ -214,20 +216,13 @@ class ClusterBuilder:
             _Lost: the pod, or what ran in it, is gone.
             _Taken: it builds something else.
         """
-        patience = time.monotonic() + self._handover if pod.name == job.pod else 0.0
         if pod.name != job.pod:
             job.pod, job.seen = pod.name, 0
             job.log.write(f"{MARK}{pod.name}.")
         lost_since, pause, told = 0.0, self._pause, False
         while True:
             before = job.seen
-            try:
-                problem = await self._connect(pod, job, result)
-            except _Taken:
-                # Who followed this build before us may not know yet that nobody listens.
-                if time.monotonic() > patience:
-                    raise
-                problem = "the build is still followed by somebody else"
+            problem = await self._connect(pod, job, result)
             if not problem:
                 return
             now = time.monotonic()

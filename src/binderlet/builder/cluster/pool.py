@@ -56,14 +56,22 @@ class Pool:
 
     @asynccontextmanager
     async def turn(
-        self, repository: str, *, avoid: Collection[str] = (), prefer: str = "", tell: Callable[[str], None]
+        self,
+        repository: str,
+        *,
+        avoid: Collection[str] = (),
+        prefer: str = "",
+        patience: float = 0.0,
+        tell: Callable[[str], None],
     ) -> AsyncIterator[BuilderPod]:
         """Give the repository's pod, once it is free, for as long as the context lasts.
+
+        The one to ``prefer`` is waited for while it is there and busy, up to ``patience`` seconds.
 
         Raises:
             EngineUnavailable: none was ready for too long, or the cluster did not answer.
         """
-        pod = await self._take(repository, avoid, prefer, tell)
+        pod = await self._take(repository, avoid, prefer, patience, tell)
         try:
             yield pod
         finally:
@@ -71,14 +79,18 @@ class Pool:
             self._freed.set()
 
     async def _take(
-        self, repository: str, avoid: Collection[str], prefer: str, tell: Callable[[str], None]
+        self, repository: str, avoid: Collection[str], prefer: str, patience: float, tell: Callable[[str], None]
     ) -> BuilderPod:
         since, told = self._clock(), False
+        until = since + patience
         while True:
             self._freed.clear()
             problem, pods = await self._look()
             pod = choose(pods, repository, busy=self.busy, avoid=avoid, prefer=prefer)
-            if pod is not None:
+            is_held = self._clock() < until and any(
+                one.name == prefer and one.is_ready and one.name not in avoid for one in pods
+            )
+            if pod is not None and (pod.name == prefer or not is_held):
                 self._ours.add(pod.name)
                 return pod
             now = self._clock()
@@ -86,7 +98,7 @@ class Pool:
                 since = now
             elif now - since >= self._wait:
                 raise problem or EngineUnavailable("No builder pod of the cluster is ready.", hint=HINT)
-            if not told:
+            if not told and not is_held:
                 tell("Waiting for a builder pod...")
                 told = True
             try:
