@@ -26,7 +26,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(open("/home/jovyan/data.csv", "rb").read())
+        if self.path.endswith("/package"):
+            import seaside
+            self.wfile.write(seaside.VERSION.encode())
+        else:
+            self.wfile.write(open("/home/jovyan/data.csv", "rb").read())
 http.server.ThreadingHTTPServer(("", 8888), Handler).serve_forever()
 """
 POST_BUILD = """#!/bin/bash
@@ -67,8 +71,11 @@ def words(events: Sequence[Mapping[str, object]]) -> str:
 
 
 def test_built_pushed_launched(service: LiveService, builders: BuilderCluster, forge: Forge) -> None:
-    """A repository is built in a builder pod and becomes a pod that answers; so does its next commit."""
-    repository, url = forge.repository(files())
+    """A repository is built in a builder pod and becomes a pod that answers; so does its next commit.
+
+    Its package comes from an index with an authority of its own, as the settings say, not the pod.
+    """
+    repository, url = forge.repository(files(**{"requirements.txt": "seaside>=2\n"}))
     first = service.launch(git_spec(url), timeout=280)
     assert first[-1]["phase"] == "ready", words(first)
     assert "the words of postBuild" in words(first)
@@ -76,12 +83,15 @@ def test_built_pushed_launched(service: LiveService, builders: BuilderCluster, f
     assert any(f"in {name}." in words(first) for name in builders.pods())
     visit = Visit(first[-1])
     assert visit.get("lab") == b"1,2\n"
+    assert visit.get("package") == b"2.5"
+    assert "/simple/seaside/" in builders.index.log.read_text()
     assert [one["status"]["phase"] for one in builders.sessions.pods(service.name)] == ["Running"]
     assert service.admin("DELETE", f"/sessions/{visit.id}")[0] == 204
     commit = repository.commit({"data.csv": "3,4\n"})
     second = service.launch(git_spec(url, commit), timeout=280)
     assert second[-1]["phase"] == "ready", words(second)
-    assert Visit(second[-1]).get("lab") == b"3,4\n"
+    visit = Visit(second[-1])
+    assert (visit.get("lab"), visit.get("package")) == (b"3,4\n", b"2.5")
 
 
 def test_failure_has_its_words(service: LiveService, forge: Forge) -> None:

@@ -1,4 +1,4 @@
-"""Builder pods in a real cluster, by the chart, with a registry on this machine that nodes and pods reach."""
+"""Builder pods in a real cluster, by the chart, with a registry and a package index that nodes and pods reach."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ import pytest
 
 from binderlet.builder.toolchain import Toolchain
 from support.cluster import Cluster, has_cluster
+from support.package_index import PackageIndex, package_index
 from support.plain_registry import plain_registry
 from support.service import docker
 from support.tiny_base import docker as run_docker
 from support.tiny_base import make_tiny_base
+from support.wheels import write_index, write_wheel
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "binderlet"
 TIMEOUT = 420.0
@@ -37,6 +39,8 @@ class BuilderCluster:
     """Where pods and this machine reach it."""
     known_as: str
     """What nodes call it."""
+    index: PackageIndex
+    """Has the package ``seaside``, and is trusted by nobody by itself."""
     sessions: Cluster
     builders: Cluster
 
@@ -48,6 +52,7 @@ class BuilderCluster:
             "kubernetes": {"kubeconfig": os.environ["KUBECONFIG"], "namespace": self.sessions.namespace},
             "builder_pods": {"namespace": self.builders.namespace},
             "registry": {"url": f"http://{self.registry}/"},
+            "network": {"index_url": self.index.url, "ca_bundle": str(self.index.authority)},
             "builder": {"image_prefix": f"{self.known_as}/b/i-", "base_image": f"{self.known_as}/b/base:1"},
         }
 
@@ -71,12 +76,18 @@ def builder_cluster(folder: Path) -> Iterator[BuilderCluster]:
         pytest.skip("helm is not installed")
     name = f"binderlet-{secrets.token_hex(4)}"
     # To the node it is on loopback, where registries may be without TLS.
-    with plain_registry(folder, host=_node_address(), enter=enter) as registry:
+    host, packages = _node_address(), folder / "index"
+    (packages / "files").mkdir(parents=True)
+    write_index(packages / "files", [write_wheel(packages / "files", "seaside", "2.5")])
+    with (
+        plain_registry(folder, host=host, enter=enter) as registry,
+        package_index(packages, host=host, enter=enter) as index,
+    ):
         known_as = f"localhost:{registry.rpartition(':')[2]}"
         if node := os.environ.get("KUBE_NODE"):
             subprocess.run([node, "trust", known_as], check=True)
         image = _images(registry, known_as, folder)
-        made = BuilderCluster(name, registry, known_as, Cluster(name), Cluster(f"{name}-builders"))
+        made = BuilderCluster(name, registry, known_as, index, Cluster(name), Cluster(f"{name}-builders"))
         for each in (made.sessions, made.builders):
             each.kubectl("create", "namespace", each.namespace)
         try:

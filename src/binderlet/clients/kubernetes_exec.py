@@ -54,6 +54,10 @@ class Execution:
         except (aiohttp.ClientError, OSError) as error:
             raise EngineUnavailable("The connection to a program in a pod was lost.") from error
 
+    async def close(self) -> None:
+        """End the connection, and the program's input with it; ``output`` ends, too."""
+        await self._socket.close()
+
     async def output(self, silence: float) -> AsyncIterator[bytes]:
         """Give what it writes to its standard output, until it ends, the connection is lost or silent for so long."""
         while True:

@@ -59,9 +59,14 @@ class BuildLog:
         self._one_writer = threading.Lock()
         self._writing: asyncio.Future[None] | None = None
 
-    def write(self, message: str, phase: Phase = Phase.BUILDING) -> None:
-        """Append one line of our own, soon; lines keep their order. Outside the event loop, at once."""
-        body = {"phase": str(phase), "message": message.rstrip("\n")}
+    def write(self, message: str, phase: Phase = Phase.BUILDING, *, number: int = 0) -> None:
+        """Append one line of our own, soon; lines keep their order. Outside the event loop, at once.
+
+        ``number`` is what it has in the log of who said it, for whoever goes on reading there; only the file has it.
+        """
+        body: dict[str, object] = {"phase": str(phase), "message": message.rstrip("\n")}
+        if number:
+            body["number"] = number
         self._pending.append(json.dumps(body).encode() + b"\n")
         try:
             loop = asyncio.get_running_loop()

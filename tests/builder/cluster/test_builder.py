@@ -9,14 +9,16 @@ import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from binderlet.builder.base import BuildRequest
-from binderlet.builder.cluster.builder import MARK, ClusterBuilder, _settle, archive, last_seen
+from binderlet.builder.cluster.builder import ClusterBuilder, _settle
 from binderlet.builder.cluster.choice import BuilderPod
-from binderlet.builder.cluster.messages import CANCEL, Alive, Built, Busy, Failed, Line, Order
+from binderlet.builder.cluster.following import MARK, last_seen
+from binderlet.builder.cluster.messages import CANCEL, Alive, Anew, Built, Busy, Failed, Line, Order
 from binderlet.config.builder_pods import BuilderPodsSettings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
@@ -191,8 +193,8 @@ async def test_new_control_plane_goes_on(tmp_path: Path) -> None:
 
     async with world(script, tmp_path) as here:
         here.pods.ready = {f"b-{number}": True for number in range(5)}
-        for line in ("fetching", f"{MARK}b-4.", "one", "two"):
-            here.log.write(line)
+        for number, line in enumerate(("fetching", f"{MARK}b-4.", "one", "two"), start=-1):
+            here.log.write(line, number=max(0, number))
         await here.log.flush()
         await here.build()
         lines = await here.lines()
@@ -316,8 +318,8 @@ async def test_followed_by_an_earlier_control_plane(tmp_path: Path, handover: fl
 
     async with world(script, tmp_path, handover=handover) as here:
         here.pods.ready = {"b-0": True, "b-1": True}
-        for line in (f"{MARK}b-1.", "one"):
-            here.log.write(line)
+        here.log.write(f"{MARK}b-1.")
+        here.log.write("one", number=1)
         assert await here.build() == IMAGE
     same = bool(handover)
     assert here.pods.started == ["b-1", "b-1" if same else "b-0"]
@@ -391,15 +393,110 @@ async def test_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             await here.build()
 
 
-def test_last_seen(tmp_path: Path) -> None:
-    """The pod that a log names last counts, with the lines after that; build tools' own lines do not."""
-    path = tmp_path / "log"
-    assert last_seen(path) == ("", 0)
-    path.write_text('{"phase": "fetching", "message": "x"}\nplain\n')
-    assert last_seen(path) == ("", 0)
-    marked = f'{{"phase": "building", "message": "{MARK}b-1."}}\n'
-    path.write_text(f'{marked}{marked.replace("b-1", "b-2")}{{"phase": "building", "message": "x"}}\nplain\n[]\n')
-    assert last_seen(path) == ("b-2", 1)
+def is_seen(log: BuildLog, number: int) -> bool:
+    """Whether so many lines of the pod are there."""
+    return last_seen(log.path)[1] == number
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+async def test_second_restart(tmp_path: Path, has_log: bool) -> None:  # noqa: FBT001 - a parameter
+    """However often a control plane is replaced, and whatever it says between, no line is left out or told twice."""
+    seen: list[int] = []
+    told = ["one", "two", "three", "four"]
+
+    async def script(it: Conversation) -> None:
+        order, _ = await it.order()
+        seen.append(order.seen)
+        if not has_log and len(seen) == 2:
+            await it.say(Anew(), *(Line(word, Phase.BUILDING) for word in told[:3]))
+        elif len(seen) == 3:
+            await it.say(*(Line(word, Phase.BUILDING) for word in told[order.seen :]), Built(IMAGE, {}))
+            await it.end()
+        else:
+            await it.say(*(Line(word, Phase.BUILDING) for word in told[order.seen : len(seen) + 1]))
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await it.frame()
+
+    log = BuildLog(tmp_path / "log")
+    for number, last in enumerate((2, 3)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with world(script, folder) as here:
+            here.log = log
+            building = asyncio.gather(here.build(), return_exceptions=True)
+            await eventually(partial(is_seen, log, last))
+            await here.builder.close()
+            await building
+        log.write("Waiting for a builder pod...")
+        log.write("Fetched again.", Phase.FETCHING)
+    (tmp_path / "last").mkdir()
+    async with world(script, tmp_path / "last") as here:
+        here.log = log
+        assert await here.build() == IMAGE
+        lines = await here.lines()
+    assert seen == [0, 2, 3]
+    words = [line for line in lines if line in told]
+    assert words == told if has_log else [*told[:2], *told]
+
+
+async def test_checkout_that_cannot_be_sent(tmp_path: Path) -> None:
+    """The build ends at once with tar's words, and nothing is built of half a repository."""
+    ends: list[str] = []
+
+    async def script(it: Conversation) -> None:
+        try:
+            await it.order()
+        except asyncio.IncompleteReadError:
+            ends.append("lost")
+
+    async with world(script, tmp_path) as here:
+        here.checkout.rename(tmp_path / "elsewhere")
+        with pytest.raises(EngineUnavailable, match=r"could not be sent to a builder pod: .*No such file"):
+            await here.build()
+        await eventually(lambda: ends == ["lost"])
+    assert here.pods.started == ["b-0"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (b'{"status": "Failure", "message": "exec: /opt/binderlet/bin/python: no such file or directory"}', 0),
+        (b"", 127),
+    ],
+)
+async def test_program_that_does_not_start(tmp_path: Path, status: bytes, code: int) -> None:
+    """A pod of another image is an error at once, with the node's words and the image's setting."""
+
+    async def script(it: Conversation) -> None:
+        await it.end(code, status=status)
+
+    async with world(script, tmp_path) as here:
+        with pytest.raises(
+            EngineUnavailable, match=r"does not start in builder pod b-0: .*(no such file|127)"
+        ) as caught:
+            await here.build()
+    assert "builders.image" in caught.value.hint
+    assert here.pods.started == ["b-0"]
+
+
+async def test_what_is_no_message(tmp_path: Path) -> None:
+    """What a program says beside its messages is shown, but is no line of the build."""
+    seen: list[int] = []
+
+    async def script(it: Conversation) -> None:
+        order, _ = await it.order()
+        seen.append(order.seen)
+        if len(seen) == 1:
+            await it.say(Line("one", Phase.BUILDING), b"stray\n")
+            return
+        await it.say(Built(IMAGE, {}))
+        await it.end()
+
+    async with world(script, tmp_path) as here:
+        await here.build()
+        lines = await here.lines()
+    assert seen == [0, 1]
+    assert lines[-2:] == ["one", "stray"]
 
 
 async def test_server_goes_away(tmp_path: Path) -> None:
@@ -426,13 +523,6 @@ async def test_server_goes_away(tmp_path: Path) -> None:
         with pytest.raises(EngineUnavailable):
             await here.build()
         here.builder._client.access = before
-
-
-async def test_archive_is_given_up(tmp_path: Path) -> None:
-    """A checkout that nobody takes to the end leaves no program running."""
-    await asyncio.to_thread((tmp_path / "large").write_bytes, bytes(10**7))
-    async with contextlib.aclosing(archive(tmp_path)) as pieces:
-        assert await anext(pieces)
 
 
 async def test_settled_once() -> None:

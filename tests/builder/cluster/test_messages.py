@@ -8,12 +8,14 @@ import pytest
 
 from binderlet.builder.cluster.messages import (
     Alive,
+    Anew,
     Built,
     Busy,
     Failed,
     Line,
     Message,
     Order,
+    Stray,
     decode,
     decode_order,
     encode,
@@ -81,6 +83,8 @@ def test_order_does_not_show_passwords() -> None:
         Built(None, {}),
         Busy(),
         Alive(),
+        Anew(),
+        Stray("words"),
     ],
 )
 def test_message_there_and_back(message: Message) -> None:
@@ -104,9 +108,9 @@ def test_errors_keep_their_kind() -> None:
 
 
 @pytest.mark.parametrize("line", [b"Traceback:", b"[1]", b'{"line": "x"}', b'{"built": 3, "bases": {}}', b"\xff"])
-def test_anything_else_is_a_line(line: bytes) -> None:
+def test_anything_else_is_shown(line: bytes) -> None:
     """What a program says that is no message is shown."""
-    assert decode(line) == Line(line.decode("utf-8", "replace"), Phase.BUILDING)
+    assert decode(line) == Stray(line.decode("utf-8", "replace"))
 
 
 def test_frame() -> None:

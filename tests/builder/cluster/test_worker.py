@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import io
 import json
 import os
+import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import structlog
 
 from binderlet.builder.cluster import worker as module
-from binderlet.builder.cluster.builder import archive
+from binderlet.builder.cluster.checkout import pack
 from binderlet.builder.cluster.messages import (
     CANCEL,
     Alive,
+    Anew,
     Built,
     Busy,
     Failed,
     Line,
     Message,
     Order,
+    decode,
     encode_order,
     frame,
 )
@@ -34,7 +42,7 @@ from binderlet.builder.keys import job_key
 from binderlet.builder.toolchain import Toolchain
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
-from binderlet.errors import BuildFailed
+from binderlet.errors import BuildFailed, EngineUnavailable
 from binderlet.images.shelf import Shelf
 from support.eventually import eventually
 from support.plain_registry import plain_registry
@@ -102,7 +110,7 @@ class Here:
     async def run(self) -> None:
         """Run it on the order and the checkout."""
         self.reader.feed_data(frame(encode_order(self.order)))
-        async for piece in archive(self.checkout):
+        async for piece in pack(self.checkout):
             self.reader.feed_data(frame(piece))
         self.reader.feed_data(frame(b""))
         await Worker(self.reader, self.said.append, self.place, self.leave).run()
@@ -276,13 +284,118 @@ async def test_busy(here: Here) -> None:
 async def test_broken_archive(here: Here) -> None:
     """Half a repository is not built."""
     here.reader.feed_data(frame(encode_order(here.order)))
-    async for piece in archive(here.checkout):
+    async for piece in pack(here.checkout):
         here.reader.feed_data(frame(piece[:1500]))
         break
     here.reader.feed_data(frame(b""))
     await Worker(here.reader, here.said.append, here.place, here.leave).run()
     assert isinstance(here.end, Failed)
-    assert "whole" in here.end.error.message
+    assert isinstance(here.end.error, EngineUnavailable)
+    assert f"whole in builder pod {socket.gethostname()}: " in here.end.error.message
+
+
+async def test_another_pod_of_that_name(here: Here, tmp_path: Path) -> None:
+    """Who has seen lines of a pod whose cache is gone is told that they are counted anew, then all of them."""
+    place = replace(here.place, cache=tmp_path / "empty")
+    (place.cache / "work").mkdir(parents=True)
+    place.state.mkdir()
+    again = Here(replace(here.order, seen=7), here.checkout, place)
+    await again.script("echo words\n")
+    await again.run()
+    assert isinstance(again.end, Built), again.said
+    assert again.said.index(Anew()) < next(at for at, said in enumerate(again.said) if isinstance(said, Line))
+    assert "words" in again.text
+
+
+SERVE = """
+import asyncio, pathlib, sys
+from binderlet.builder.cluster import worker
+place = worker.Place(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1]), "/nonexistent/podman.sock")
+worker.Place = lambda: place
+asyncio.run(worker.serve())
+"""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the program as it is started in a pod, with folders of the test's own."""
+    (folder / "work").mkdir()
+    (folder / "state").mkdir()
+    command = [sys.executable, "-c", SERVE, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+ORDER = Order("prepare", BuilderSettings(), NetworkEnvironment(), (), Shelf("r:5000", "r:5000", password="secret"))
+
+
+def test_program_says_how_it_ended(tmp_path: Path) -> None:
+    """The program reads its order from its input, and says on its output, and nothing else there, how that ended."""
+    with served(tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # The input stays open: without it the program would leave the build alone.
+        process.stdin.write(frame(encode_order(ORDER)) + frame(b""))
+        process.stdin.flush()
+        output, errors = process.stdout.read(), process.stderr.read()
+    said = [decode(line) for line in output.splitlines()]
+    assert isinstance(said[-1], Failed), said
+    assert "/nonexistent/podman.sock" in said[-1].error.message
+        assert process.wait(60) == 0
+    assert b"secret" not in output + errors
+
+
+def test_program_without_an_order(tmp_path: Path) -> None:
+    """A connection that is lost before there was anything to do is no error."""
+    with served(tmp_path) as process:
+        assert process.communicate(frame(encode_order(ORDER))[:9], timeout=60) == (b"", b"")
+    assert process.returncode == 0
+
+
+def test_program_leaves_when_nobody_reads(tmp_path: Path) -> None:
+    """A program whose words nobody takes ends at once, and does not take that for an error of the build."""
+    with served(tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(frame(encode_order(ORDER)) + frame(b""))
+        process.stdin.flush()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+async def test_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within this process: an order of another version is refused; without anybody who reads it leaves, as above."""
+    body = json.loads(encode_order(ORDER)) | {"version": "0"}
+    ends: list[int] = []
+    monkeypatch.setattr(structlog, "configure", lambda **_: None)
+    monkeypatch.setattr(os, "_exit", ends.append)
+    for taken in (io.BytesIO(), None):
+        reading, writing = os.pipe()
+        with os.fdopen(reading) as given:
+            os.write(writing, frame(json.dumps(body).encode()))
+            os.close(writing)
+            monkeypatch.setattr(sys, "stdin", given)
+            monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=taken or Deaf()))
+            await module.serve()
+            await asyncio.sleep(0)
+        if taken is not None:
+            assert isinstance(decode(taken.getvalue()), Failed)
+    assert ends == [0]
+
+
+class Deaf(io.RawIOBase):
+    """What nobody reads from."""
+
+    def write(self, _data: object) -> int:
+        """Say so."""
+        raise BrokenPipeError
 
 
 def test_network_here(tmp_path: Path) -> None:

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import structlog
 
 import binderlet
 from binderlet.builder.base import BuildRequest, Images
+from binderlet.builder.cluster.checkout import pack
 from binderlet.builder.cluster.choice import CONTAINER, BuilderPod, pod_from_api, selector
+from binderlet.builder.cluster.following import Following, last_seen
 from binderlet.builder.cluster.messages import (
     ALIVE_EVERY,
     CANCEL,
-    PIECE,
     Built,
     Busy,
     Failed,
-    Line,
     Order,
     decode,
     encode_order,
@@ -49,8 +47,9 @@ WORKER = ("/opt/binderlet/bin/python", "-I", "-c", PROGRAM)
 HANDOVER = 20.0
 """Seconds in which the pod of a build that is gone on with may be busy: with an earlier control plane's connection,
 which ends by itself, or with something short of ours."""
-MARK = "Building in the cluster, in "
-"""Begins the line of the log after which all lines are those of one pod."""
+NO_PROGRAM = ("no such file or directory", "executable file not found", "permission denied", "exec format error")
+SHELLS_CODES = {126, 127}
+"""By which some container engines say the same."""
 SILENCE = 6 * ALIVE_EVERY
 """Seconds without a sign of life after which a connection counts as lost."""
 PAUSE = 1.0
@@ -70,19 +69,12 @@ class _Taken(Exception):
     """The pod builds something else."""
 
 
-@dataclass(slots=True)
-class _Job:
-    """One build, wherever it is."""
+class _Final(Exception):
+    """Neither another connection nor another pod would help."""
 
-    order: Order
-    checkout: Path | None
-    log: BuildLog
-    pod: str = ""
-    """Name of the pod whose lines come last in the log."""
-    seen: int = 0
-    """How many of its lines are there."""
-    restarts: int | None = None
-    """Of that pod's container when we last began something there."""
+    def __init__(self, error: BinderletError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class ClusterBuilder:
@@ -130,7 +122,7 @@ class ClusterBuilder:
     async def prepare(self, log: BuildLog) -> None:
         """See ``Builder``; where no pod is ready, images that exist launch all the same, so that is no error."""
         try:
-            await self._result(_Job(replace(self._order, verb="prepare"), None, log), "")
+            await self._result(Following(replace(self._order, verb="prepare"), None, log), "")
         except EngineUnavailable as error:
             log.write(f"Nothing can be built for now: {error.message} {error.hint}")
 
@@ -147,7 +139,7 @@ class ClusterBuilder:
         )
         await log.flush()
         pod, seen = await asyncio.to_thread(last_seen, log.path)
-        image = await self._result(_Job(order, request.checkout, log, pod, seen), request.commit.slug)
+        image = await self._result(Following(order, request.checkout, log, pod, seen), request.commit.slug)
         if image is None:
             raise BuildFailed("The builder pod ended well, but said nothing of an image.")
         await self._images.refresh()
@@ -159,7 +151,7 @@ class ClusterBuilder:
         await self._tasks.close()
         await self._client.close()
 
-    async def _result(self, job: _Job, repository: str) -> Image | None:
+    async def _result(self, job: Following, repository: str) -> Image | None:
         """Run a job in the background, and give its result as soon as it is known; the pod then tidies up."""
         result: asyncio.Future[Image | None] = asyncio.get_running_loop().create_future()
         task = self._tasks.start(self._run(job, repository, result), name=f"{job.order.verb} {job.order.image}")
@@ -170,7 +162,7 @@ class ClusterBuilder:
             await asyncio.wait({task}, timeout=FAREWELL)
             raise
 
-    async def _run(self, job: _Job, repository: str, result: asyncio.Future[Image | None]) -> None:
+    async def _run(self, job: Following, repository: str, result: asyncio.Future[Image | None]) -> None:
         limit = self._order.settings.timeout + SPARE
         try:
             async with asyncio.timeout(limit):
@@ -178,13 +170,15 @@ class ClusterBuilder:
         except TimeoutError:
             words = f"The build took longer than {format_duration(limit)}, so it was given up."
             _settle(result, BuildTimeout(words))
+        except _Final as final:
+            _settle(result, final.error)
         except BinderletError as error:
             _settle(result, error)
         except BaseException:
             result.cancel()
             raise
 
-    async def _try_pods(self, job: _Job, repository: str, result: asyncio.Future[Image | None]) -> None:
+    async def _try_pods(self, job: Following, repository: str, result: asyncio.Future[Image | None]) -> None:
         gone: list[str] = []
         problem, followed, until = "", job.pod, time.monotonic() + self._handover
         while len(gone) < self._settings.attempts:
@@ -209,7 +203,7 @@ class ClusterBuilder:
             hint="'kubectl describe pod' says why; most often the build needs more memory or disk than the pod has.",
         )
 
-    async def _on(self, pod: BuilderPod, job: _Job, result: asyncio.Future[Image | None]) -> None:
+    async def _on(self, pod: BuilderPod, job: Following, result: asyncio.Future[Image | None]) -> None:
         """Build in a pod, connecting again as long as it is there.
 
         Raises:
@@ -217,8 +211,7 @@ class ClusterBuilder:
             _Taken: it builds something else.
         """
         if pod.name != job.pod:
-            job.pod, job.seen = pod.name, 0
-            job.log.write(f"{MARK}{pod.name}.")
+            job.begin(pod.name)
         lost_since, pause, told = 0.0, self._pause, False
         while True:
             before = job.seen
@@ -243,11 +236,11 @@ class ClusterBuilder:
             if found is None or found.uid != pod.uid or found.restarts != pod.restarts or not found.is_ready:
                 raise _Lost(f"{pod.name} went away ({problem}).")
 
-    async def _connect(self, pod: BuilderPod, job: _Job, result: asyncio.Future[Image | None]) -> str:
+    async def _connect(self, pod: BuilderPod, job: Following, result: asyncio.Future[Image | None]) -> str:
         """Give its order to the pod and take what it says until all is done; gives why the connection was lost.
 
         Raises:
-            BinderletError: the build ended badly.
+            _Final: the build ended badly.
             _Taken: it builds something else.
         """
         try:
@@ -268,30 +261,33 @@ class ClusterBuilder:
         except (OSError, TimeoutError, EngineUnavailable) as error:
             return str(error) or type(error).__name__
 
-    async def _converse(self, running: Execution, job: _Job, result: asyncio.Future[Image | None]) -> str:
-        feeding = self._tasks.start(_feed(running, replace(job.order, seen=job.seen), job.checkout), name="checkout")
+    async def _converse(self, running: Execution, job: Following, result: asyncio.Future[Image | None]) -> str:
+        feeding = self._tasks.start(_feed(running, job), name="checkout")
         done = False
         try:
             async for line in _lines(running, self._silence):
                 match decode(line):
-                    case Line(text, phase):
-                        job.seen += 1
-                        job.log.write(text, phase)
                     case Built(image, bases):
                         done = True
                         self._bases |= bases
                         _settle(result, image)
                     case Failed(error):
-                        raise error
+                        raise _Final(error)
                     case Busy():
                         raise _Taken
-                    case _:
-                        continue  # a sign of life
+                    case message:
+                        job.note(message)
         finally:
             feeding.cancel()
             await asyncio.wait({feeding})
+        if job.problem is not None:
+            raise _Final(job.problem)
         if done:
             return ""
+        if does_not_start(running):
+            words = f"The builder's program does not start in builder pod {job.pod}: {running.reason}"
+            hint = "builders.image of the chart must be one that 'binderlet builder-image' of this version made."
+            raise _Final(EngineUnavailable(words, hint=hint))
         if running.code is None or running.code == NOT_STARTED:
             return running.reason or "the connection was lost"
         raise _Lost(f"Its program ended with code {running.code}: {running.words or running.reason}")
@@ -302,20 +298,11 @@ class ClusterBuilder:
         return found
 
 
-def last_seen(path: Path) -> tuple[str, int]:
-    """Give the pod that a log names last, and how many of its lines follow. Blocks on the disk."""
-    pod, seen = "", 0
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    message = str(json.loads(line)["message"])
-                    seen += 1
-                    if message.startswith(MARK):
-                        pod, seen = message.removeprefix(MARK).rstrip("."), 0
-    except FileNotFoundError:
-        return "", 0
-    return (pod, seen) if pod else ("", 0)
+def does_not_start(running: Execution) -> bool:
+    """Whether the node says that the program itself is what is wrong: another attempt would end the same way."""
+    return running.code in SHELLS_CODES or (
+        running.code == NOT_STARTED and any(words in running.reason.lower() for words in NO_PROGRAM)
+    )
 
 
 async def _give_up(running: Execution) -> None:
@@ -326,36 +313,29 @@ async def _give_up(running: Execution) -> None:
                 pass  # until it has ended
 
 
-async def _feed(running: Execution, order: Order, checkout: Path | None) -> None:
-    """Send the order and the checkout; a lost connection is seen by whoever reads."""
+async def _feed(running: Execution, job: Following) -> None:
+    """Send the order and the checkout; a lost connection is seen by whoever reads.
+
+    Half a checkout is not built: the connection is closed then, and ``job.problem`` says why.
+    """
     with contextlib.suppress(EngineUnavailable):
-        await running.send(frame(encode_order(order)))
-        if checkout is not None:
-            async with contextlib.aclosing(archive(checkout)) as pieces:
-                async for piece in pieces:
+        await running.send(frame(encode_order(replace(job.order, seen=job.seen))))
+        if job.checkout is not None:
+            async with contextlib.aclosing(pack(job.checkout)) as pieces:
+                while piece := await _next(pieces, job):
                     await running.send(frame(piece))
+        if job.problem is not None:
+            await running.close()
+            return
         await running.send(frame(b""))
 
 
-async def archive(folder: Path) -> AsyncGenerator[bytes]:
-    """Give a folder as a tar archive, in pieces."""
-    process = await asyncio.create_subprocess_exec(
-        *("tar", "--create", "--numeric-owner", "--sort=name", "--directory", str(folder), "."),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
+async def _next(pieces: AsyncIterator[bytes], job: Following) -> bytes:
     try:
-        while piece := await process.stdout.read(PIECE):
-            yield piece
-        await process.wait()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.stdout.read()  # or its end would never be told
-            await process.wait()
+        return await anext(pieces, b"")
+    except EngineUnavailable as error:
+        job.problem = error
+        return b""
 
 
 async def _lines(running: Execution, silence: float) -> AsyncIterator[bytes]:

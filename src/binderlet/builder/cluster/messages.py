@@ -83,7 +83,19 @@ class Alive:
     """Nothing happened."""
 
 
-Message = Line | Built | Failed | Busy | Alive
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """The pod does not have what was told of this build: its lines are counted from the first again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """What a program said that is no message; it explains what went wrong."""
+
+    text: str
+
+
+Message = Line | Built | Failed | Busy | Alive | Anew | Stray
 
 
 def frame(body: bytes) -> bytes:
@@ -154,13 +166,17 @@ def encode(message: Message) -> bytes:
             body = {"error": error.code, "message": error.message, "hint": error.hint, "retry_after": after}
         case Busy():
             body = {"busy": True}
+        case Anew():
+            body = {"anew": True}
+        case Stray():
+            return message.text.encode() + b"\n"
         case _:
             body = ALIVE
     return json.dumps(body).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """Read a line of the pod; what is none of ours is a line of its log, for it explains what went wrong."""
+    """Read a line of the pod."""
     try:
         body = json.loads(line)
         if "line" in body:
@@ -169,9 +185,11 @@ def decode(line: bytes) -> Message:
             return Built(Image(**body["built"]) if body["built"] else None, dict(body["bases"]))
         if "error" in body:
             return Failed(_error(body))
+        if "anew" in body:
+            return Anew()
         return Busy() if body.get("busy") else Alive()
     except (ValueError, TypeError, KeyError, AttributeError):
-        return Line(line.decode("utf-8", "replace"), Phase.BUILDING)
+        return Stray(line.decode("utf-8", "replace"))
 
 
 def _error(body: Mapping[str, Any]) -> BinderletError:

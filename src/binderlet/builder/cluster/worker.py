@@ -11,9 +11,10 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from binderlet.builder.base import BuildRequest
 from binderlet.builder.base_image import BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.cluster import keeper
+from binderlet.builder.cluster.checkout import unpack
 from binderlet.builder.cluster.messages import (
     ALIVE_EVERY,
     CANCEL,
     Alive,
+    Anew,
     Built,
     Busy,
     Failed,
@@ -49,7 +52,7 @@ from binderlet.builder.toolchain import choose_toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.config.network import NetworkEnvironment, read_text
 from binderlet.config.schema import EngineSettings
-from binderlet.errors import BinderletError, BuildFailed
+from binderlet.errors import BinderletError
 from binderlet.events.buildlog import BuildLog
 from binderlet.images.local import LocalImages
 from binderlet.model import Image, Phase
@@ -155,29 +158,23 @@ class Worker:
         """Write the checkout that is coming into a folder of its own: an earlier one may still be read by its build."""
         work = self._place.cache / "work"
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{key}-", dir=work))
-        process = await asyncio.create_subprocess_exec(
-            *("tar", "--extract", "--no-same-owner", "--directory", str(folder)), stdin=asyncio.subprocess.PIPE
-        )
-        assert process.stdin is not None  # noqa: S101 - it is a pipe
-        try:
-            with contextlib.suppress(ConnectionError):  # tar says why it ended
-                while piece := await read_frame(self._reader):
-                    process.stdin.write(piece)
-                    await process.stdin.drain()
-        finally:
-            process.stdin.close()
-            code = await process.wait()
-        arrived = await asyncio.to_thread(_names, folder)
-        if code and arrived:
-            raise BuildFailed("The repository's files did not arrive whole in the builder pod.", hint="Try again.")
+        async with contextlib.aclosing(self._pieces()) as pieces:
+            await unpack(pieces, folder, socket.gethostname())
         return folder
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        while piece := await read_frame(self._reader):
+            yield piece
 
     async def _work(self, order: Order, checkout: Path) -> None:
         work = self._place.cache / "work"
         build_log = BuildLog(work / f"{job_key(order.image)}.log", limit=order.settings.log_limit)
-        if not order.seen:
+        seen = order.seen if await asyncio.to_thread(build_log.path.exists) else 0
+        if order.seen and not seen:
+            self._say(Anew())  # this is another pod of that name, or its cache is gone
+        if not seen:
             await asyncio.to_thread(build_log.path.unlink, missing_ok=True)
-        pump = self._tasks.start(self._pump(build_log, order.seen), name="log")
+        pump = self._tasks.start(self._pump(build_log, seen), name="log")
         try:
             async with self._builder(order) as (builder, base, store):
                 image = await self._build(order, checkout, builder, store, build_log)

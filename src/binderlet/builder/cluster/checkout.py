@@ -1,0 +1,95 @@
+"""How a repository's files get into a builder pod: a tar archive, packed by the control plane, unpacked in the pod."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import IO
+
+from binderlet.builder.cluster.messages import PIECE
+from binderlet.errors import EngineUnavailable
+
+LAST_WORDS = 500
+"""Characters of tar's own words that an error has."""
+
+
+async def pack(folder: Path, *, program: str = "tar") -> AsyncGenerator[bytes]:
+    """Give a folder as a tar archive, in pieces.
+
+    Raises:
+        EngineUnavailable: there is no tar on this machine, or not all could be read; the archive is not whole then.
+    """
+    arguments = ("--create", "--numeric-owner", "--sort=name", "--directory", str(folder), ".")
+    with await asyncio.to_thread(tempfile.TemporaryFile) as said:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=said
+            )
+        except OSError as error:
+            raise EngineUnavailable(
+                f"The repository's files cannot be sent to a builder pod: tar does not start here ({error.strerror}).",
+                hint="Install tar on the machine, or in the image, of the control plane.",
+            ) from error
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        try:
+            while piece := await process.stdout.read(PIECE):
+                yield piece
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.stdout.read()  # or its end would never be told
+                await process.wait()
+        if code:
+            raise EngineUnavailable(
+                f"The repository's files could not be sent to a builder pod: {await asyncio.to_thread(_words, said)}",
+                hint="The control plane's disk, or its rights in paths.state, may be the cause. Launch again to try.",
+            )
+
+
+async def unpack(pieces: AsyncIterator[bytes], folder: Path, pod: str, *, program: str = "tar") -> None:
+    """Write the files of an archive into a folder; no archive at all is no file.
+
+    Raises:
+        EngineUnavailable: the pod has no tar, or not all arrived, or not all could be written.
+    """
+    if not (piece := await anext(pieces, b"")):
+        return
+    with await asyncio.to_thread(tempfile.TemporaryFile) as said:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(program, "--extract", "--no-same-owner", "--directory", str(folder)),
+                stdin=asyncio.subprocess.PIPE,
+                stderr=said,
+            )
+        except OSError as error:
+            raise EngineUnavailable(
+                f"The repository's files cannot be unpacked in builder pod {pod}: no tar starts ({error.strerror}).",
+                hint="Make the builder image anew with 'binderlet builder-image', and upgrade the chart with it.",
+            ) from error
+        assert process.stdin is not None  # noqa: S101 - it is a pipe
+        try:
+            with contextlib.suppress(ConnectionError):  # tar says why it ended
+                while piece:
+                    process.stdin.write(piece)
+                    await process.stdin.drain()
+                    piece = await anext(pieces, b"")
+        finally:
+            process.stdin.close()
+            code = await process.wait()
+        if code:
+            raise EngineUnavailable(
+                f"The repository's files did not arrive whole in builder pod {pod}: "
+                f"{await asyncio.to_thread(_words, said)}",
+                hint="Launch again to try. If it is the pod's disk, raise builders.cache.size, or delete the pod.",
+            )
+
+
+def _words(said: IO[bytes]) -> str:
+    said.seek(0)
+    text = said.read().decode("utf-8", "replace")
+    return " ".join(text.split())[-LAST_WORDS:] or "tar did not say why."
