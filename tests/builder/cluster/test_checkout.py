@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,10 +11,19 @@ from binderlet.builder.cluster.checkout import pack, unpack
 from binderlet.errors import EngineUnavailable
 
 
-async def given(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
-    """Give pieces as they would arrive."""
-    for piece in pieces:
-        yield piece
+class Way:
+    """From one side to the other: what was put on it is read from it."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    async def put(self, piece: bytes) -> None:
+        """Put a piece on it."""
+        self.pieces.append(piece)
+
+    async def read(self) -> bytes:
+        """Take the next one from it."""
+        return self.pieces.pop(0) if self.pieces else b""
 
 
 async def test_there_and_unpacked(tmp_path: Path) -> None:
@@ -32,8 +39,9 @@ async def test_there_and_unpacked(tmp_path: Path) -> None:
         (here / "large").write_bytes(bytes(10**6))
 
     await asyncio.to_thread(prepare)
-    async with contextlib.aclosing(pack(here)) as pieces:
-        await unpack(pieces, there, "b-0")
+    way = Way()
+    assert await pack(here, way.put) is None
+    await unpack(way.read, there, "b-0")
 
     def look() -> tuple[int, str, int]:
         script = there / "folder" / "postBuild"
@@ -44,48 +52,51 @@ async def test_there_and_unpacked(tmp_path: Path) -> None:
 
 async def test_nothing_comes(tmp_path: Path) -> None:
     """An order without a checkout needs no tar."""
-    await unpack(given([]), tmp_path, "b-0", program="/nonexistent/tar")
+    await unpack(Way().read, tmp_path, "b-0", program="/nonexistent/tar")
 
 
 async def test_given_up(tmp_path: Path) -> None:
     """A checkout that nobody takes to the end leaves no program running."""
     await asyncio.to_thread((tmp_path / "large").write_bytes, bytes(10**7))
-    async with contextlib.aclosing(pack(tmp_path)) as pieces:
-        assert await anext(pieces)
+
+    async def lost(_piece: bytes) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await pack(tmp_path, lost)
 
 
 async def test_no_tar(tmp_path: Path) -> None:
     """A machine and a pod without tar are told apart, each with what to do."""
-    with pytest.raises(EngineUnavailable, match=r"does not start here .No such file") as caught:
-        await anext(pack(tmp_path, program="/nonexistent/tar"))
-    assert "Install tar" in caught.value.hint
+    problem = await pack(tmp_path, Way().put, program="/nonexistent/tar")
+    assert problem is not None
+    assert "tar does not start here (No such file" in problem.message
+    assert "Install tar" in problem.hint
     with pytest.raises(EngineUnavailable, match="in builder pod b-0: no tar starts") as caught:
-        await unpack(given([b"x"]), tmp_path, "b-0", program="/nonexistent/tar")
+        await unpack(Way(b"x").read, tmp_path, "b-0", program="/nonexistent/tar")
     assert "binderlet builder-image" in caught.value.hint
 
 
 async def test_not_all_can_be_read(tmp_path: Path) -> None:
     """A folder that is not there, or not readable, is no archive of less."""
-    with pytest.raises(EngineUnavailable, match=r"could not be sent to a builder pod: .*gone.*No such file"):
-        [piece async for piece in pack(tmp_path / "gone")]
+    problem = await pack(tmp_path / "gone", Way().put)
+    assert problem is not None
+    assert "could not be sent to a builder pod: " in problem.message
+    assert "gone: Cannot open: No such file" in problem.message
 
 
 async def test_not_all_arrives(tmp_path: Path) -> None:
     """What tar says in the pod is said, with the pod's name."""
     with pytest.raises(EngineUnavailable, match=r"whole in builder pod b-0: .*not look like a tar archive") as caught:
-        await unpack(given([b"no archive" * 1000]), tmp_path, "b-0")
+        await unpack(Way(b"no archive" * 1000).read, tmp_path, "b-0")
     assert "delete the pod" in caught.value.hint
 
 
 async def test_tar_ends_before_the_archive(tmp_path: Path) -> None:
     """A tar that ends early, without a word, is an error of its own; what still comes is not waited for."""
-    stays = asyncio.Event()
 
-    async def endless() -> AsyncGenerator[bytes]:
-        for _ in range(100):
-            yield bytes(10**5)
-        await stays.wait()
+    async def endless() -> bytes:
+        return bytes(10**5)
 
-    async with contextlib.aclosing(endless()) as pieces:
-        with pytest.raises(EngineUnavailable, match="did not say why"):
-            await unpack(pieces, tmp_path, "b-0", program="false")
+    with pytest.raises(EngineUnavailable, match="did not say why"):
+        await unpack(endless, tmp_path, "b-0", program="false")

@@ -110,10 +110,13 @@ class Here:
     async def run(self) -> None:
         """Run it on the order and the checkout."""
         self.reader.feed_data(frame(encode_order(self.order)))
-        async for piece in pack(self.checkout):
-            self.reader.feed_data(frame(piece))
+        assert await pack(self.checkout, self.put) is None
         self.reader.feed_data(frame(b""))
         await Worker(self.reader, self.said.append, self.place, self.leave).run()
+
+    async def put(self, piece: bytes) -> None:
+        """Send a piece of the checkout."""
+        self.reader.feed_data(frame(piece))
 
     def leave(self) -> None:
         """End as the program would."""
@@ -283,10 +286,13 @@ async def test_busy(here: Here) -> None:
 
 async def test_broken_archive(here: Here) -> None:
     """Half a repository is not built."""
-    here.reader.feed_data(frame(encode_order(here.order)))
-    async for piece in pack(here.checkout):
-        here.reader.feed_data(frame(piece[:1500]))
-        break
+    pieces: list[bytes] = []
+
+    async def keep(piece: bytes) -> None:
+        pieces.append(piece)
+
+    assert await pack(here.checkout, keep) is None
+    here.reader.feed_data(frame(encode_order(here.order)) + frame(pieces[0][:1500]))
     here.reader.feed_data(frame(b""))
     await Worker(here.reader, here.said.append, here.place, here.leave).run()
     assert isinstance(here.end, Failed)
@@ -343,10 +349,10 @@ def test_program_says_how_it_ended(tmp_path: Path) -> None:
         process.stdin.write(frame(encode_order(ORDER)) + frame(b""))
         process.stdin.flush()
         output, errors = process.stdout.read(), process.stderr.read()
+        assert process.wait(60) == 0
     said = [decode(line) for line in output.splitlines()]
     assert isinstance(said[-1], Failed), said
     assert "/nonexistent/podman.sock" in said[-1].error.message
-        assert process.wait(60) == 0
     assert b"secret" not in output + errors
 
 

@@ -318,24 +318,17 @@ async def _feed(running: Execution, job: Following) -> None:
 
     Half a checkout is not built: the connection is closed then, and ``job.problem`` says why.
     """
+
+    async def put(piece: bytes) -> None:
+        await running.send(frame(piece))
+
     with contextlib.suppress(EngineUnavailable):
-        await running.send(frame(encode_order(replace(job.order, seen=job.seen))))
-        if job.checkout is not None:
-            async with contextlib.aclosing(pack(job.checkout)) as pieces:
-                while piece := await _next(pieces, job):
-                    await running.send(frame(piece))
-        if job.problem is not None:
+        await put(encode_order(replace(job.order, seen=job.seen)))
+        if job.checkout is not None and (problem := await pack(job.checkout, put)) is not None:
+            job.problem = problem
             await running.close()
-            return
-        await running.send(frame(b""))
-
-
-async def _next(pieces: AsyncIterator[bytes], job: Following) -> bytes:
-    try:
-        return await anext(pieces, b"")
-    except EngineUnavailable as error:
-        job.problem = error
-        return b""
+        else:
+            await put(b"")
 
 
 async def _lines(running: Execution, silence: float) -> AsyncIterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO
 
@@ -16,11 +16,12 @@ LAST_WORDS = 500
 """Characters of tar's own words that an error has."""
 
 
-async def pack(folder: Path, *, program: str = "tar") -> AsyncGenerator[bytes]:
-    """Give a folder as a tar archive, in pieces.
+async def pack(
+    folder: Path, put: Callable[[bytes], Awaitable[None]], *, program: str = "tar"
+) -> EngineUnavailable | None:
+    """Give a folder as a tar archive to ``put``, piece by piece; tells why where the archive is not whole.
 
-    Raises:
-        EngineUnavailable: there is no tar on this machine, or not all could be read; the archive is not whole then.
+    Whatever ``put`` raises is raised.
     """
     arguments = ("--create", "--numeric-owner", "--sort=name", "--directory", str(folder), ".")
     with await asyncio.to_thread(tempfile.TemporaryFile) as said:
@@ -29,14 +30,14 @@ async def pack(folder: Path, *, program: str = "tar") -> AsyncGenerator[bytes]:
                 program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=said
             )
         except OSError as error:
-            raise EngineUnavailable(
+            return EngineUnavailable(
                 f"The repository's files cannot be sent to a builder pod: tar does not start here ({error.strerror}).",
                 hint="Install tar on the machine, or in the image, of the control plane.",
-            ) from error
+            )
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         try:
             while piece := await process.stdout.read(PIECE):
-                yield piece
+                await put(piece)
             code = await process.wait()
         finally:
             if process.returncode is None:
@@ -44,20 +45,23 @@ async def pack(folder: Path, *, program: str = "tar") -> AsyncGenerator[bytes]:
                     process.kill()
                 await process.stdout.read()  # or its end would never be told
                 await process.wait()
-        if code:
-            raise EngineUnavailable(
-                f"The repository's files could not be sent to a builder pod: {await asyncio.to_thread(_words, said)}",
-                hint="The control plane's disk, or its rights in paths.state, may be the cause. Launch again to try.",
-            )
+        if not code:
+            return None
+        return EngineUnavailable(
+            f"The repository's files could not be sent to a builder pod: {await asyncio.to_thread(_words, said)}",
+            hint="The control plane's disk, or its rights in paths.state, may be the cause. Launch again to try.",
+        )
 
 
-async def unpack(pieces: AsyncIterator[bytes], folder: Path, pod: str, *, program: str = "tar") -> None:
-    """Write the files of an archive into a folder; no archive at all is no file.
+async def unpack(read: Callable[[], Awaitable[bytes]], folder: Path, pod: str, *, program: str = "tar") -> None:
+    """Write the files of an archive into a folder; ``read`` gives its pieces, and nothing at its end.
+
+    No piece at all is no file.
 
     Raises:
         EngineUnavailable: the pod has no tar, or not all arrived, or not all could be written.
     """
-    if not (piece := await anext(pieces, b"")):
+    if not (piece := await read()):
         return
     with await asyncio.to_thread(tempfile.TemporaryFile) as said:
         try:
@@ -77,7 +81,7 @@ async def unpack(pieces: AsyncIterator[bytes], folder: Path, pod: str, *, progra
                 while piece:
                     process.stdin.write(piece)
                     await process.stdin.drain()
-                    piece = await anext(pieces, b"")
+                    piece = await read()
         finally:
             process.stdin.close()
             code = await process.wait()

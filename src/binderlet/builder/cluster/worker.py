@@ -14,8 +14,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,8 @@ class Worker:
         """Write the checkout that is coming into a folder of its own: an earlier one may still be read by its build."""
         work = self._place.cache / "work"
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{key}-", dir=work))
-        async with contextlib.aclosing(self._pieces()) as pieces:
-            await unpack(pieces, folder, socket.gethostname())
+        await unpack(partial(read_frame, self._reader), folder, socket.gethostname())
         return folder
-
-    async def _pieces(self) -> AsyncGenerator[bytes]:
-        while piece := await read_frame(self._reader):
-            yield piece
 
     async def _work(self, order: Order, checkout: Path) -> None:
         work = self._place.cache / "work"
