@@ -85,6 +85,8 @@ async def unpack(read: Callable[[], Awaitable[bytes]], folder: Path, pod: str, *
         finally:
             process.stdin.close()
             code = await process.wait()
+            with contextlib.suppress(ConnectionError):  # known already; but not asked for it would be logged later
+                await process.stdin.wait_closed()
         if code:
             raise EngineUnavailable(
                 f"The repository's files did not arrive whole in builder pod {pod}: "
