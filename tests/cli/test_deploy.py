@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from binderlet.cli.deploy import arguments
 from binderlet.deploy.install import release, remote
 from binderlet.deploy.install.release import Release
 from binderlet.deploy.install.remote import Remote
@@ -21,29 +20,31 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     return Command(tmp_path, capsys)
 
 
-def test_what_install_is_told_there(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same options, and ssh's own for the way there."""
-    seen = list[object]()
+def test_the_way_there(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ssh's own options are its own; without a port its settings decide."""
+    seen = list[tuple[object, bool]]()
     monkeypatch.setattr(release, "this_release", lambda *_: Release(Path("w"), Path("l")))
-    monkeypatch.setattr(remote, "deploy", lambda *given: seen.extend(given[:3]))
-    options = ("--domain", "b.org", "--no-swap", "--ssh-port", "2222", "--ssh-option", "User=root", "--set", "a.b=c")
-    assert command("deploy", "host", *options, state=False) == 0, command.err
-    there, _, given = seen
+    monkeypatch.setattr(remote, "deploy", lambda *given, dry_run: seen.append((given[0], dry_run)))
+    assert command("deploy", "host", "--ssh-port", "2222", "--ssh-option", "User=root", state=False) == 0, command.err
+    assert command("deploy", "host", "--dry-run", state=False) == 0
+    (there, dry), (plain, plain_dry) = seen
     assert isinstance(there, Remote)
+    assert isinstance(plain, Remote)
     assert list(there.options) == ["-p", "2222", "-o", "User=root"]
-    assert given == ["--domain", "b.org", "--no-swap", "--ssh-port", "2222", "--set", "a.b=c"]
+    assert list(plain.options) == []
+    assert (dry, plain_dry) == (False, True)
 
 
 def test_user_data(command: Command) -> None:
     """It installs this version, or what is named."""
-    assert command("cloud-init", "--domain", "b.org", "--set", "a.b=c", state=False) == 0
-    assert "binderlet==" in yaml.safe_load(command.out)["runcmd"][2]
-    assert yaml.safe_load(command.out)["runcmd"][3].endswith("install --domain b.org --set a.b=c")
+    assert command("cloud-init", "--domain", "b.org", "--set", "limits.sessions=7", state=False) == 0
+    assert "binderlet==" in yaml.safe_load(command.out)["runcmd"][1]
     assert command("cloud-init", "--source", "https://example.org/b.whl", state=False) == 0
     assert "https://example.org/b.whl" in command.out
 
 
-def test_defaults_are_not_said() -> None:
-    """What is as 'install' has it by itself needs no option."""
-    assert arguments(domain="", email="", swap=True) == []
-    assert arguments(domain="b", email="e", swap=False) == ["--domain", "b", "--email", "e", "--no-swap"]
+def test_nonsense_is_refused_here(command: Command) -> None:
+    """Not on the other machine, an hour later."""
+    for name in (["deploy", "host"], ["cloud-init"]):
+        assert command(*name, "--domain", "https://b.org/", state=False) == 2
+        assert "is not a host name" in command.err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from binderlet.cli import install
-from binderlet.cli.install import address_of_this_machine, steps_for, this_machine, values
+from binderlet.cli.install import address_of_this_machine, steps_for, this_machine, this_release_of
 from binderlet.deploy.install import ground, release, runner
 from binderlet.deploy.install import upgrade as upgrade_module
 from binderlet.deploy.install.host import Host, InstallError, Said
@@ -104,16 +104,10 @@ def test_only_root_on_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_engine_that_answers_is_used(host: FakeHost, tmp_path: Path) -> None:
     """None is installed beside it."""
-    assert "engine" in {step.name for step in steps_for(host, Wanted(""), None, tmp_path)}
+    mine = this_release_of(tmp_path)
+    assert "engine" in {step.name for step in steps_for(host, Wanted(), mine)}
     host.write("/var/run/docker.sock", "", 0o600)
-    assert "engine" not in {step.name for step in steps_for(host, Wanted(""), None, tmp_path)}
-
-
-def test_values_are_what_toml_has() -> None:
-    """Numbers and lists are such, all else is text."""
-    given = ["a.b=1", "a.c=true", "a.d=[1]", "a.e=10m", "a.f=127.0.0.1"]
-    assert values(given) == {"a.b": 1, "a.c": True, "a.d": [1], "a.e": "10m", "a.f": "127.0.0.1"}
-    assert values(None) == {}
+    assert "engine" not in {step.name for step in steps_for(host, Wanted(), mine)}
 
 
 def test_the_address_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,3 +146,56 @@ def test_object_storage(command: Command, host: FakeHost, monkeypatch: pytest.Mo
     assert command("install", "--s3", "https://s3.example.org/images", state=False) == 0
     assert host.exists("/etc/systemd/system/binderlet-registry.service")
     assert 'bucket = "images"' in (host.read("/etc/binderlet/binderlet.toml") or "")
+
+
+def test_what_is_asked_for_later(command: Command, host: FakeHost) -> None:
+    """What is not said again stays; settings that nobody touched follow, and what is left out is taken back."""
+    swap = "/etc/systemd/system/binderlet-swap.service"
+    assert command("install", "--domain", "b.org", "--set", "limits.sessions=7", state=False) == 0
+    assert host.exists(swap)
+    assert command("install", "--no-swap", "--federation", "https://f.org/", "--dry-run", state=False) == 0
+    assert f"will take back: {swap}" in command.out
+    assert host.exists(swap)
+    assert command("install", "--no-swap", "--federation", "https://f.org/", state=False) == 0
+    assert "binderlet federation join https://f.org/" in command.out
+    assert not host.exists(swap)
+    settings = host.read("/etc/binderlet/binderlet.toml") or ""
+    assert "sessions = 7" in settings
+    assert 'url = "https://f.org/"' in settings
+    assert 'public_url = "https://b.org/"' in settings
+    host.write("/etc/binderlet/binderlet.toml", settings + "# mine\n", 0o640)
+    assert command("install", "--domain", "c.org", state=False) == 0
+    assert "c.org" not in (host.read("/etc/binderlet/binderlet.toml") or "")
+
+
+def test_nonsense_is_refused_first(command: Command, host: FakeHost) -> None:
+    """Nothing is touched when the service could not start with it."""
+    assert command("install", "--set", "limits.session=7", state=False) == 2
+    assert "Did you mean limits.sessions?" in command.err
+    assert host.ran == []
+
+
+def test_options_in_a_file(command: Command, host: FakeHost, tmp_path: Path) -> None:
+    """From another machine they come in a file, which is gone when they are in the settings."""
+    asked = tmp_path / "asked.json"
+    asked.write_text('{"domain": "b.org", "settings": {"limits.sessions": 7}}')
+    assert command("install", "--asked-in", str(asked), state=False) == 0
+    assert "sessions = 7" in (host.read("/etc/binderlet/binderlet.toml") or "")
+    assert not asked.exists()
+    asked.write_text('{"domain": "c.org"}')
+    assert command("install", "--asked-in", str(asked), "--dry-run", state=False) == 0
+    assert not asked.exists()
+
+
+def test_another_release_is_an_upgrade(command: Command, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that runs is replaced with care, and then the rest is done."""
+    upgraded = list[str]()
+    monkeypatch.setattr(upgrade_module, "upgrade", lambda *_: upgraded.append("now"))
+    assert command("install", state=False) == 0
+    assert upgraded == []
+    release.switch_to(host, "another")
+    assert command("install", "--dry-run", state=False) == 0
+    assert "upgrade: 0.2.0-" in command.out
+    assert upgraded == []
+    assert command("install", state=False) == 0
+    assert upgraded == ["now"]

@@ -6,67 +6,51 @@ from typing import Annotated
 
 import typer
 
-from binderlet.cli.install import Domain, Email, Firewall, Https, Swap, Updates, Wheel, temporary_folder
-from binderlet.cli.options import SetKeys
+from binderlet.cli.asked import Asked, given, takes
+from binderlet.cli.install import DryRun, Wheel, temporary_folder, this_release_of
 
 
+@takes
 def deploy(
+    asked: Asked,
     target: Annotated[str, typer.Argument(metavar="USER@HOST", help="As ssh takes it; the user must be root.")],
     *,
-    domain: Domain = "",
-    email: Email = "",
-    https: Https = True,
-    firewall: Firewall = True,
-    swap: Swap = True,
-    updates: Updates = True,
-    ssh_port: Annotated[int, typer.Option("--ssh-port", help="Where ssh listens there.")] = 22,
     ssh_options: Annotated[
         list[str] | None, typer.Option("--ssh-option", metavar="KEY=VALUE", help="As for 'ssh -o'. May be repeated.")
     ] = None,
+    dry_run: DryRun = False,
     wheel: Wheel = None,
-    keys: SetKeys = None,
 ) -> None:
-    """Do on another machine, over ssh, what 'binderlet install' does on this one; run it again to upgrade settings.
+    """Do on another machine, over ssh, what 'binderlet install' does on this one; run it again to change or upgrade.
 
-    It goes on there when the connection breaks, and is followed again.
+    It goes on there when the connection breaks, and is followed again. --ssh-port is also where ssh is reached. For a
+    --dry-run the program is put there, in /var/lib/binderlet-deploy, and no more.
     """
-    from binderlet.deploy.install.release import this_release
     from binderlet.deploy.install.remote import Remote
     from binderlet.deploy.install.remote import deploy as install_there
 
-    options = ["-p", str(ssh_port)]
+    changes = given(asked)
+    options = ["-p", str(asked.ssh_port)] if asked.ssh_port else []
     for option in ssh_options or ():
         options += ["-o", option]
-    given = arguments(
-        domain=domain, email=email, https=https, firewall=firewall, swap=swap, updates=updates, ssh_port=ssh_port
-    )
-    given += [part for key in keys or () for part in ("--set", key)]
     with temporary_folder() as folder:
-        install_there(Remote(target, options), this_release(folder, wheel), given, typer.echo)
+        install_there(Remote(target, options), this_release_of(folder, wheel), changes, typer.echo, dry_run=dry_run)
 
 
+@takes
 def cloud_init(
+    asked: Asked,
     *,
-    domain: Domain = "",
-    email: Email = "",
-    https: Https = True,
-    firewall: Firewall = True,
-    swap: Swap = True,
-    updates: Updates = True,
     source: Annotated[str, typer.Option("--source", help="What pip installs: binderlet==VERSION, or a URL.")] = "",
-    keys: SetKeys = None,
 ) -> None:
-    """Print user-data that makes a new machine of any provider a service at its first boot."""
+    """Print user-data that makes a new machine of any provider a service at its first boot.
+
+    With --s3 or other secrets it is one itself: keep it in no repository, and see docs/how-to/install.md.
+    """
     from binderlet import __version__
-    from binderlet.deploy.install.cloud_init import user_data
+    from binderlet.deploy.install.cloud_init import has_secrets, user_data
 
-    given = arguments(domain=domain, email=email, https=https, firewall=firewall, swap=swap, updates=updates)
-    given += [part for key in keys or () for part in ("--set", key)]
-    typer.echo(user_data(source or f"binderlet=={__version__}", given), nl=False)
-
-
-def arguments(*, domain: str, email: str, ssh_port: int = 22, **parts: bool) -> list[str]:
-    """Give the options of 'binderlet install' that say the same."""
-    given = [*(["--domain", domain] if domain else []), *(["--email", email] if email else [])]
-    given += [f"--no-{name}" for name, wanted in parts.items() if not wanted]
-    return given + (["--ssh-port", str(ssh_port)] if ssh_port != 22 else [])  # noqa: PLR2004 - ssh's own
+    changes = given(asked)
+    if has_secrets(changes):
+        typer.echo("This user-data holds keys. Whoever may read it has them: your provider, and its console.", err=True)
+    typer.echo(user_data(source or f"binderlet=={__version__}", changes), nl=False)

@@ -1,4 +1,4 @@
-"""``binderlet install``, ``uninstall``, ``upgrade`` and ``cloud-init``: this machine as a service."""
+"""``binderlet install``, ``uninstall`` and ``upgrade``: this machine as a service."""
 
 from __future__ import annotations
 
@@ -9,86 +9,93 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from binderlet.cli.options import SetKeys
+from binderlet.cli.asked import Asked, given, takes
 
 if TYPE_CHECKING:
     from binderlet.deploy.install.host import Host
+    from binderlet.deploy.install.release import Release
     from binderlet.deploy.install.steps import Step
     from binderlet.deploy.install.wanted import Wanted
 
-Domain = Annotated[str, typer.Option("--domain", help="Host name that visitors type; it must lead to this machine.")]
-Email = Annotated[str, typer.Option("--email", help="Where the certificate authority writes.")]
-Https = Annotated[bool, typer.Option("--https/--no-https", help="Get certificates by itself; needs --domain.")]
-Firewall = Annotated[bool, typer.Option("--firewall/--no-firewall", help="From outside only ssh and the web.")]
-Swap = Annotated[bool, typer.Option("--swap/--no-swap", help="Swap for sessions that nobody uses.")]
-Updates = Annotated[bool, typer.Option("--updates/--no-updates", help="Security updates by themselves.")]
 Wheel = Annotated[
     Path | None, typer.Option("--wheel", exists=True, dir_okay=False, help="Install this release instead of ours.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
-S3 = Annotated[
-    str,
-    typer.Option(
-        "--s3",
-        metavar="URL",
-        help="Keep images in this bucket: https://HOST/BUCKET; keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.",
-    ),
-]
-
-
+@takes
 def install(
+    asked: Asked,
     *,
-    domain: Domain = "",
-    email: Email = "",
-    https: Https = True,
-    firewall: Firewall = True,
-    swap: Swap = True,
-    updates: Updates = True,
-    ssh_port: Annotated[int, typer.Option("--ssh-port", help="Stays open in the firewall.")] = 22,
-    s3: S3 = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: DryRun = False,
     units: Annotated[bool, typer.Option("--units", hidden=True)] = False,
+    asked_in: Annotated[Path | None, typer.Option("--asked-in", hidden=True)] = None,
     wheel: Wheel = None,
-    keys: SetKeys = None,
 ) -> None:
     """Make this machine a public Binder: packages, program, settings, kernel, swap, firewall, service, HTTPS.
 
-    What is done already is not done again, so it can be interrupted and repeated. Needs root and systemd.
+    What is done already is not done again, so it can be interrupted and repeated; what is not asked for again stays as
+    it was. Another release replaces the one that runs as 'upgrade' does. Needs root and systemd.
     """
-    import os
+    import json
 
-    from binderlet.deploy.install.host import InstallError
-    from binderlet.deploy.install.runner import install as do_all
-    from binderlet.deploy.install.upgrade import wait_until_up
-    from binderlet.deploy.install.wanted import Wanted, storage
+    from binderlet.deploy.install.runner import asked_before
+    from binderlet.deploy.install.wanted import Wanted, check
 
     host = this_machine()
     if units:  # what an upgrade asks the other release for
         refresh(host)
         return
-    wanted = Wanted(domain, email, https, firewall, swap, updates, ssh_port, storage(s3, os.environ) | values(keys))
+    changes = json.loads(asked_in.read_text(encoding="utf-8")) if asked_in else given(asked)
+    wanted = (asked_before(host) or Wanted()).changed(changes)
+    check(wanted)
     with temporary_folder() as folder:
-        steps = steps_for(host, wanted, wheel, folder)
-        fits = show_findings(host, wanted)
-        show_plan(host, steps)
-        if dry_run:
-            return
-        if not fits:
-            raise InstallError("This machine cannot be installed on yet: see FAIL above.", hint="Mend it first.")
-        do_all(host, steps, typer.echo, wanted)
+        is_made = make_it_so(host, wanted, this_release_of(folder, wheel), dry_run=dry_run)
+    if asked_in:  # it may hold keys, which are in the settings now
+        asked_in.unlink()
+    if not is_made:
+        return
+    typer.echo(f"ready: {wanted.url or 'http://' + address_of_this_machine() + '/'}")
+    if url := wanted.settings.get("federation.url"):
+        typer.echo(f"'binderlet federation join {url}' says what the federation still needs.")
+
+
+def make_it_so(host: Host, wanted: Wanted, release: Release, *, dry_run: bool) -> bool:
+    """Look, show the plan, and do it unless it is only to be shown; False then.
+
+    Raises:
+        InstallError: the machine does not fit, or something failed.
+    """
+    from binderlet.deploy.install.host import InstallError
+    from binderlet.deploy.install.runner import install as do_all
+    from binderlet.deploy.install.upgrade import is_later, upgrade, wait_until_up
+
+    steps = steps_for(host, wanted, release)
+    fits = show_findings(host, wanted)
+    later = is_later(host, release)
+    if later:
+        typer.echo(f"upgrade: {release.id} replaces the release that runs, unless it fails to launch the example.")
+    show_plan(host, steps)
+    if dry_run:
+        return False
+    if not fits:
+        raise InstallError("This machine cannot be installed on yet: see FAIL above.", hint="Mend it first.")
+    if later:
+        upgrade(host, release, typer.echo)
+    do_all(host, steps, typer.echo, wanted)
     typer.echo("waiting for the service; the first time it makes the base image, which takes a minute or two")
     wait_until_up(host)
-    typer.echo(f"ready: {wanted.url or 'http://' + address_of_this_machine() + '/'}")
+    return True
 
 
 def refresh(host: Host) -> None:
     """Write this release's own units and what they need, as the installation was asked for; the program is there."""
     from binderlet.deploy.install.runner import do_all, read_wanted
+    from binderlet.deploy.install.steps import RESTART
 
     with temporary_folder() as folder:
-        steps = steps_for(host, read_wanted(host), None, folder)
-        do_all(host, [step for step in steps if step.name != "program"], typer.echo)
+        steps = steps_for(host, read_wanted(host), this_release_of(folder))
+        do_all(host, steps, typer.echo, without={"program", RESTART})
 
 
 def uninstall(
@@ -114,27 +121,11 @@ def upgrade(*, wheel: Wheel = None) -> None:
 
     A real launch decides: if it fails, the old release runs again.
     """
-    from binderlet.deploy.install.release import this_release
     from binderlet.deploy.install.upgrade import upgrade as replace
 
     host = this_machine()
     with temporary_folder() as folder:
-        replace(host, this_release(folder, wheel), typer.echo)
-
-
-def values(keys: list[str] | None) -> dict[str, object]:
-    """Read ``--set`` as it goes into a TOML file: numbers, true and false are such, all else is text."""
-    import json
-
-    from binderlet.cli.options import parse_keys
-
-    found: dict[str, object] = {}
-    for key, text in parse_keys(keys or ()).items():
-        try:
-            found[key] = json.loads(text)
-        except ValueError:
-            found[key] = text
-    return found
+        replace(host, this_release_of(folder, wheel), typer.echo)
 
 
 def this_machine() -> Host:
@@ -155,13 +146,20 @@ def this_machine() -> Host:
     return host
 
 
-def steps_for(host: Host, wanted: Wanted, wheel: Path | None, folder: Path) -> list[Step]:
+def this_release_of(folder: Path, wheel: Path | None = None) -> Release:
+    """Give the release to install, as files."""
+    from binderlet.deploy.install.release import this_release
+
+    return this_release(folder, wheel)
+
+
+def steps_for(host: Host, wanted: Wanted, release: Release) -> list[Step]:
     """Look at the machine and give the steps."""
     from binderlet.deploy.install.ground import machine
-    from binderlet.deploy.install.release import Program, this_release
+    from binderlet.deploy.install.release import Program
     from binderlet.deploy.install.steps import steps
 
-    return list(steps(wanted, machine(host), Program(this_release(folder, wheel))))
+    return list(steps(wanted, machine(host), Program(release)))
 
 
 def show_findings(host: Host, wanted: Wanted) -> bool:
@@ -178,8 +176,10 @@ def show_findings(host: Host, wanted: Wanted) -> bool:
 
 def show_plan(host: Host, steps: list[Step]) -> None:
     """Print each step with its reason and what is left to do."""
-    from binderlet.deploy.install.runner import outstanding
+    from binderlet.deploy.install.runner import name_of, outstanding, surplus
 
+    for done in surplus(host, steps):
+        typer.echo(f"no longer wanted\n  will take back: {name_of(done)}")
     for step, left in outstanding(host, steps):
         typer.echo(f"{step.name}: {step.why}")
         for what in left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,10 +146,75 @@ def test_systemd_passes_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(server, "FIRST_PASSED", made.detach())
         served: list[set[int]] = []
 
+        real = server.Server.run
+
         def run(self: server.Server) -> None:
             served.append(self._users)
+            signal.raise_signal(signal.SIGUSR1)
+            real(self)
+            signal.raise_signal(signal.SIGUSR1)  # a second one does no harm
             self._listener.close()
 
         monkeypatch.setattr(server.Server, "run", run)
-        server.main({"LISTEN_FDS": "1"})
+        monkeypatch.setattr(signal, "signal", keep_handler := Handlers())
+        try:
+            server.main({"LISTEN_FDS": "1"})
+        finally:
+            keep_handler.put_back()
         assert served == [{0, os.geteuid()}]
+
+
+class Handlers:
+    """Sets handlers of signals, and puts back what there was."""
+
+    def __init__(self) -> None:
+        self._set, self._before = signal.signal, dict[int, Any]()
+
+    def __call__(self, number: int, handler: Any) -> None:  # noqa: ANN401 - as the standard library has it
+        """Set one."""
+        self._before[number] = self._set(number, handler)
+
+    def put_back(self) -> None:
+        """Put all back."""
+        for number, handler in self._before.items():
+            self._set(number, handler)
+
+
+def test_what_was_begun_is_ended(tmp_path: Path) -> None:
+    """One that drains answers who asked before, ends what never ends by itself, and leaves the rest to the next one."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    wait = ("/bin/sh", "-c", f"cat {gate}; exit 7")
+    tend = {"verb": "tend", "mark": "x.binderlet.invalid", "share": 2, "processes": 0, "oom_score": 0, "disk": 0}
+    with tempfile.TemporaryDirectory(prefix="bl-h-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{folder}/h.sock"
+        listener.bind(path)
+        listener.listen()
+        old = server.Server(listener, Actions(tmp_path, bootstrap=wait), {os.geteuid()})
+        serving = threading.Thread(target=old.run, daemon=True)
+        serving.start()
+        with (
+            socket.socket(socket.AF_UNIX) as system,
+            socket.socket(socket.AF_UNIX) as tending,
+            socket.socket(socket.AF_UNIX) as late,
+            Path(os.devnull).open("w") as null,
+        ):
+            for each in (system, tending, late):
+                each.settimeout(10)
+            system.connect(path)
+            body = {"verb": "system", "suite": "bookworm", "lines": [], "environment": {}}
+            socket.send_fds(system, [json.dumps(body).encode() + b"\n"], [null.fileno(), null.fileno()])
+            tending.connect(path)
+            tending.sendall(json.dumps(tend).encode() + b"\n")
+            with gate.open("w"):  # the program has begun
+                old.drain()
+                assert tending.recv(10) == b""
+                late.connect(path)
+                late.sendall(b'{"verb": "nothing"}\n')
+                assert serving.is_alive()
+            assert json.loads(system.recv(100)) == {"code": 7}
+            serving.join(10)
+            assert not serving.is_alive()
+            threading.Thread(target=(new := server.Server(listener, Actions(tmp_path), set())).run, daemon=True).start()
+            assert b"no such verb" in late.recv(100)
+            new.drain()

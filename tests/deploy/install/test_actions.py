@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from binderlet.deploy.install.actions import Displaced, File, Packages, Unit, User, undo
+from binderlet.deploy.install.actions import Displaced, File, Fresh, Packages, Unit, User, undo
 from binderlet.deploy.install.host import InstallError, Said
 from support.fake_host import FakeHost
 
@@ -28,7 +28,8 @@ def test_only_missing_packages_are_installed(tmp_path: Path) -> None:
 
     host, packages = FakeHost(tmp_path, play), Packages(("git", "haproxy", "old"))
     assert not packages.is_done(host)
-    assert packages.do(host) == {"packages": ["haproxy", "old"]}
+    assert packages.before(host) == {"packages": ["haproxy", "old"]}
+    packages.do(host)
     assert packages.is_done(host)
     assert packages.what == "packages git haproxy old"
 
@@ -45,7 +46,8 @@ def test_a_file_comes_and_goes(tmp_path: Path) -> None:
     """It is written once, its reader is told, and it goes with the folders that were made for it."""
     host, file = FakeHost(tmp_path), File(PATH, "text", then=("reread", "it"))
     assert not file.is_done(host)
-    done = file.do(host)
+    done = file.before(host)
+    file.do(host)
     assert file.is_done(host)
     assert not File(PATH, "other").is_done(host)
     assert file.what == str(PATH)
@@ -59,7 +61,8 @@ def test_a_file_that_was_there_comes_back(tmp_path: Path) -> None:
     host = FakeHost(tmp_path)
     host.write(PATH, "theirs", 0o644)
     assert File(PATH, "text", keep=True).is_done(host)
-    done = File(PATH, "ours").do(host)
+    done = File(PATH, "ours").before(host)
+    File(PATH, "ours").do(host)
     undo(host, done)
     assert host.read(PATH) == "theirs"
 
@@ -78,7 +81,8 @@ def test_a_unit_is_started_and_stopped(tmp_path: Path) -> None:
     assert not unit.is_done(host)
     state.add("is-enabled")
     assert unit.is_done(host)
-    assert unit.do(host) == {"unit": "x.service"}
+    assert unit.before(host) == {"unit": "x.service"}
+    unit.do(host)
     undo(host, {"unit": "x.service"})
     assert host.ran[-3:] == [
         "systemctl daemon-reload",
@@ -101,7 +105,8 @@ def test_a_user_comes_and_goes(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, lambda command: Said(2, "") if command[0] == "getent" else None)
     user = User("binderlet", PurePosixPath("/var/lib/binderlet"))
     assert not user.is_done(host)
-    done = user.do(host)
+    done = user.before(host)
+    user.do(host)
     assert "--system" in host.ran[-1]
     assert "nologin binderlet" in host.ran[-1]
     undo(host, done)
@@ -119,7 +124,8 @@ def test_a_displaced_unit_is_given_back_as_it_was(tmp_path: Path) -> None:
 
     host, displaced = FakeHost(tmp_path, play), Displaced("haproxy.service")
     assert not displaced.is_done(host)
-    done = displaced.do(host)
+    done = displaced.before(host)
+    displaced.do(host)
     assert host.ran[-1] == "systemctl disable --now haproxy.service"
     undo(host, done)
     assert host.ran[-2:] == ["systemctl enable haproxy.service", "systemctl start haproxy.service"]
@@ -136,5 +142,25 @@ def test_a_timer_leaves_no_stamp(tmp_path: Path) -> None:
     host = FakeHost(tmp_path)
     stamp = "/var/lib/systemd/timers/stamp-x.timer"
     host.write(stamp, "", 0o644)
-    undo(host, Unit("x.timer").do(host))
+    undo(host, Unit("x.timer").before(host))
     assert not host.exists(stamp)
+
+
+@pytest.mark.parametrize(
+    ("since", "active", "done"),
+    [("@1", True, False), ("@99999999999", True, True), ("@1", False, True), ("", True, True)],
+)
+def test_what_was_changed_takes_effect(tmp_path: Path, since: str, *, active: bool, done: bool) -> None:
+    """A unit that started before its file was changed starts anew; one that does not run is left alone."""
+
+    def play(command: list[str]) -> Said | None:
+        return Said(0, f"{since}\n") if command[1] == "show" else Said(0 if active else 3, "")
+
+    host, fresh = FakeHost(tmp_path, play), Fresh("x.service", (PATH, PurePosixPath("/none")))
+    assert fresh.is_done(host), "there is no file yet"
+    host.write(PATH, "text", 0o644)
+    assert fresh.is_done(host) is done
+    assert fresh.before(host) == {}
+    active = True
+    fresh.do(host)
+    assert host.ran[-1] == f"systemctl {fresh.what}" == "systemctl restart x.service"

@@ -10,9 +10,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from binderlet.deploy.install.ground import addresses, group_of, holder_of, look, machine, names_storage, system
+from binderlet.deploy.install.ground import (
+    addresses,
+    group_of,
+    has_own_settings,
+    holder_of,
+    look,
+    machine,
+    names_storage,
+    ssh_ports,
+    system,
+)
 from binderlet.deploy.install.host import Said
-from binderlet.deploy.install.wanted import STATE, Wanted
+from binderlet.deploy.install.runner import RECORD, WANTED
+from binderlet.deploy.install.wanted import CONFIG, STATE, Wanted, settings_file
 from support.fake_host import FakeHost
 
 
@@ -34,7 +45,11 @@ def test_the_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "127.0.0.1" in found.mine
     assert found.memory > 0
     assert look(host, Wanted("")).addresses == ()
-    assert asked == [80, 443, 80]
+    assert found.unlike == ()
+    host.write(CONFIG, "[server]\nport = 80\n", 0o640)
+    assert look(host, Wanted("b.org", https=False)).unlike[0] == "server.public_url"
+    look(host, Wanted("b.org", settings={"server.port": 8080, "https.port": 8443}))
+    assert asked == [80, 443, 80, 80, 8080, 8443]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +114,41 @@ def test_whose_socket_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(grp, "getgrgid", unknown)
     assert group_of(host, "/s") == ""
+
+
+def test_whose_settings_they_are(tmp_path: Path) -> None:
+    """The operator's, once a word in them is not as an installation wrote it."""
+    host, wanted = FakeHost(tmp_path), Wanted("b.org")
+    assert not has_own_settings(host)
+    host.write(CONFIG, settings_file(wanted), 0o640)
+    assert has_own_settings(host), "nobody knows who wrote it"
+    host.write(WANTED, wanted.as_json(), 0o600)
+    assert not has_own_settings(host)
+    host.write(CONFIG, settings_file(wanted) + "# mine", 0o640)
+    assert has_own_settings(host)
+
+
+def test_an_engine_that_an_earlier_run_installed(tmp_path: Path) -> None:
+    """It stays a part of the plan."""
+    host = FakeHost(tmp_path)
+    assert not machine(host).made_engine
+    host.write(RECORD, '[{"unit": "docker.service"}]', 0o600)
+    assert machine(host).made_engine
+
+
+def test_where_ssh_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its settings say and as the kernel does; what only this machine reaches does not count."""
+    with socket.socket() as everywhere, socket.socket() as here:
+        everywhere.bind(("0.0.0.0", 0))
+        here.bind(("127.0.0.1", 0))
+        for each in (everywhere, here):
+            each.listen()
+        monkeypatch.setattr(psutil.Process, "name", lambda self: "sshd" if self.pid == os.getpid() else "other")
+        host = FakeHost(tmp_path, lambda _: Said(0, "port 22\nport 2222\nportable no\n"))
+        found = ssh_ports(host)
+        assert {22, 2222, everywhere.getsockname()[1]} <= found
+        assert here.getsockname()[1] not in found
+    assert host.ran == ["sshd -T"]
 
 
 @pytest.mark.parametrize("text", ["", "no toml", "registry = 7", "[registry.s3]\nbucket = 'b'"])

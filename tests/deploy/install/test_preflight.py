@@ -28,6 +28,7 @@ def test_a_good_machine() -> None:
         (replace(GOOD, holders=((80, "nginx (process 7)"),)), "port", "fail", "80 is held by nginx"),
         (replace(GOOD, addresses=()), "domain", "warn", "not in the DNS"),
         (replace(GOOD, mine=("10.0.0.1",)), "domain", "warn", "leads to 192.0.2.7"),
+        (replace(GOOD, unlike=("server.public_url",)), "settings", "warn", "than asked for now: server.public_url"),
     ],
 )
 def test_what_is_wrong(ground: Ground, check: str, level: str, words: str) -> None:

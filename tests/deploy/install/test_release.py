@@ -42,7 +42,8 @@ def test_it_is_installed_with_exact_versions(tmp_path: Path, release: Release) -
     assert release.id.startswith("0.2.0-")
     assert release.id in program.what
     assert not program.is_done(host)
-    assert program.do(host) == {"folder": "/opt/binderlet"}
+    assert program.before(host) == {"folder": "/opt/binderlet"}
+    program.do(host)
     assert program.is_done(host)
     assert current(host) == release.id
     assert any("--require-hashes --requirement" in command for command in host.ran)
@@ -69,6 +70,29 @@ def test_a_half_made_one_is_made_again(tmp_path: Path, release: Release) -> None
     whole = FakeHost(tmp_path / "root")
     Program(release).do(whole)
     assert current(whole) == release.id
+
+
+def test_a_disk_that_fills_up_on_the_way(tmp_path: Path, release: Release) -> None:
+    """The room that the half-made release took is given back, and the old one stays current."""
+
+    def play(command: list[str]) -> Said | None:
+        return Said(1, "OSError: [Errno 28] No space left on device") if "--require-hashes" in command else None
+
+    host = FakeHost(tmp_path / "root", play)
+    host.write(RELEASES / "old" / "complete", "", 0o644)
+    switch_to(host, "old")
+    with pytest.raises(InstallError, match="No space left"):
+        Program(release).do(host)
+    assert not host.exists(RELEASES / release.id)
+    assert current(host) == "old"
+
+
+def test_packages_of_the_operators_own(tmp_path: Path, release: Release) -> None:
+    """They are in every release, so that an upgrade does not lose a plugin."""
+    host = FakeHost(tmp_path / "root")
+    host.write("/etc/binderlet/requirements.txt", "certbot-dns-cloudflare", 0o644)
+    Program(release).do(host)
+    assert any(command.endswith("--requirement /etc/binderlet/requirements.txt") for command in host.ran)
 
 
 def test_a_full_disk_is_said(tmp_path: Path, release: Release) -> None:

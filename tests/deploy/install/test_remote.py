@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -72,12 +73,18 @@ def remote(**clock: float) -> Remote:
 def test_it_is_installed_there_and_told_here(there: Path, release: Release) -> None:
     """Files are copied, the installation starts there, and its words are shown, each once."""
     told = list[str]()
-    deploy(remote(), release, ["--domain", "b.org"], told.append)
+    deploy(remote(), release, {"domain": "b.org", "settings": {"x.secret": "s3cret"}}, told.append)
     assert told == ["preparing root@b.org", "packages: done already", "ready: https://b.org/"]
     assert (there / "deploy" / release.wheel.name).read_bytes() == b"\x00wheel"
     calls = (there / "calls").read_text()
     assert "-p 2222 root@b.org" in calls
     assert "BatchMode=yes" in calls
+    asked = there / "deploy" / "asked.json"
+    assert json.loads(asked.read_text())["settings"] == {"x.secret": "s3cret"}
+    assert asked.stat().st_mode & 0o077 == 0, "for its owner alone"
+    assert "s3cret" not in calls, "command lines can be read by everybody"
+    assert "--asked-in" in calls
+    assert "--dry-run" not in calls
 
 
 @pytest.mark.parametrize("losses", [1, 3, 7])
@@ -85,8 +92,9 @@ def test_lost_connections_are_made_again(there: Path, release: Release, losses: 
     """Whenever it breaks, what goes on there is followed to its end."""
     (there / "losses").write_text(str(losses))
     told = list[str]()
-    deploy(remote(), release, [], told.append)
+    deploy(remote(), release, {}, told.append, dry_run=True)
     assert told[-1] == "ready: https://b.org/"
+    assert "--dry-run" in (there / "calls").read_text()
 
 
 def test_a_machine_that_stays_away(there: Path) -> None:
@@ -101,7 +109,7 @@ def test_a_failure_there_is_a_failure_here(there: Path, release: Release) -> Non
     """The words were shown; the error says that it failed."""
     (there / "result").write_text("exit-code\n")
     with pytest.raises(InstallError, match=r"failed \(exit-code\)"):
-        deploy(remote(), release, [], lambda _: None)
+        deploy(remote(), release, {}, lambda _: None)
     with pytest.raises(InstallError, match=r"root@b\.org: no such thing"):
         remote().must("echo no such thing; exit 1")
 
@@ -111,14 +119,29 @@ def test_one_that_runs_already_is_followed(there: Path, release: Release) -> Non
     (there / "running").touch()
     (there / "deploy" / "log").write_text("from before\n")
     told = list[str]()
-    deploy(remote(), release, [], told.append)
-    assert told[-1] == "from before"
+    deploy(remote(), release, {}, told.append)
+    assert told[1:] == ["an installation goes on there already: following it", "from before"]
 
 
-def test_a_file_arrives_whole(there: Path, tmp_path: Path) -> None:
+def test_a_banner_is_no_part_of_the_story(there: Path, release: Release) -> None:
+    """What ssh itself says at each connection neither is told nor hides a line; half a line waits for its end."""
+    (there / "bin" / "ssh").write_text(
+        SSH.format(folder=there).replace("exec bash", "echo Authorized only >&2; exec bash")
+    )
+    start = "touch {folder}/running; printf 'one\\ntw' > {folder}/deploy/log"
+    (there / "bin" / "systemd-run").write_text("#!/bin/bash\n" + start.format(folder=there))
+    told = list[str]()
+
+    def sleep(_: float) -> None:
+        with (there / "deploy" / "log").open("a") as log:
+            log.write("o ü\n")
+
+    deploy(Remote("root@b.org", sleep=sleep), release, {}, told.append)
+    assert told == ["preparing root@b.org", "one", "two ü"]
+
+
+def test_a_file_arrives_whole(there: Path) -> None:
     """Nothing that was cut short has its name."""
-    file = tmp_path / "some.whl"
-    file.write_bytes(bytes(100_000))
-    send(remote(), file)
+    send(remote(), "some.whl", bytes(100_000))
     assert (there / "deploy" / "some.whl").stat().st_size == 100_000
     assert not (there / "deploy" / "some.whl.new").exists()

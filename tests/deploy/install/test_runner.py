@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from binderlet.deploy.install.actions import Action, File
+from binderlet.deploy.install.actions import Action, File, Unit, User
 from binderlet.deploy.install.host import InstallError, Said
 from binderlet.deploy.install.runner import (
     RECORD,
     alone,
+    do_all,
     install,
+    name_of,
     outstanding,
     read_record,
     read_wanted,
+    surplus,
     uninstall,
 )
-from binderlet.deploy.install.steps import Step
-from binderlet.deploy.install.wanted import BINDERLET, CONFIG, Wanted
+from binderlet.deploy.install.steps import Machine, Step, steps
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, STATE, Wanted
 from support.fake_host import FakeHost
 
 ONE, TWO = File(PurePosixPath("/etc/one"), "1"), File(PurePosixPath("/etc/two"), "2")
+WANTED_ALL = Wanted("b.org", settings={"registry.s3.endpoint": "https://s3.example.org/"})
 
 
 def plan(*actions: Action) -> Sequence[Step]:
@@ -62,10 +67,85 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     failing = File(TWO.path, "2", then=("reread",))
     with pytest.raises(InstallError, match="no"):
         install(host, plan(ONE, failing), quiet)
-    assert len(read_record(host)) == 1
+    assert len(read_record(host)) == 2, "what was begun is on record, too"
     broken = False
     install(host, plan(ONE, failing), quiet)
     assert host.read("/etc/two") == "2"
+
+
+class Killed(BaseException):
+    """The power went."""
+
+
+def everything() -> list[Step]:
+    """Give the real steps, with an engine that is there and one file for a program."""
+    return list(steps(WANTED_ALL, Machine(has_engine=True), ONE))
+
+
+class Cuttable(FakeHost):
+    """A machine whose power goes after so many programs and files."""
+
+    def __init__(self, root: Path, after: int) -> None:
+        super().__init__(root, self._play)
+        self.left = after
+
+    def write(self, path: PurePosixPath | str, text: str, mode: int) -> None:
+        """Write it, if there is power."""
+        self._tick()
+        super().write(path, text, mode)
+
+    def _tick(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+    def _play(self, command: list[str]) -> Said | None:
+        self._tick()
+        if command[0] == "dpkg-query":
+            return Said(0, "".join(f"{name} installed\n" for name in command[4:]))
+        return Said(1, "") if "--quiet" in command or command[0] == "getent" else None
+
+
+def test_power_that_goes_at_any_moment(tmp_path: Path) -> None:
+    """Wherever an installation was cut off, the next one ends it, and uninstalling leaves nothing of either."""
+    others = PurePosixPath("/etc/systemd/system/others.service")
+    after, was_cut = 0, True
+    while was_cut:
+        after += 3
+        host = Cuttable(tmp_path / str(after), after)
+        host.at(others).parent.mkdir(parents=True)
+        host.at(others).write_text("theirs")
+        with contextlib.suppress(Killed):
+            install(host, everything(), quiet, WANTED_ALL)
+        was_cut, host.left = host.left <= 0, 0
+        install(host, everything(), quiet, WANTED_ALL)
+        assert host.read("/etc/systemd/system/binderlet.service")
+        uninstall(host, quiet)
+        assert [file.name for file in host.at("/").rglob("*") if file.is_file()] == [others.name], after
+    assert after > 50
+
+
+def test_a_part_that_is_left_out_this_time(tmp_path: Path) -> None:
+    """It is taken back, last first; what has not our name stays, as others may use it."""
+    told = list[str]()
+    host = Cuttable(tmp_path, 1000)
+    ours, unit = File(PurePosixPath("/etc/systemd/system/binderlet-swap.service"), "x"), Unit("binderlet-swap.service")
+    install(host, plan(ONE, ours, unit, Unit("docker.service"), User("binderlet", STATE)), quiet)
+    later = plan(ONE)
+    assert [name_of(done) for done in surplus(host, later)] == [unit.name, str(ours.path)]
+    install(host, later, told.append)
+    assert told[:2] == [f"no longer wanted: {unit.name}", f"no longer wanted: {ours.path}"]
+    assert "systemctl disable --now binderlet-swap.service" in host.ran
+    assert not host.exists(ours.path)
+    assert [name_of(done) for done in read_record(host)] == ["/etc/one", "docker.service", "binderlet"]
+    assert surplus(host, later) == []
+
+
+def test_steps_that_are_left_as_they_are(tmp_path: Path) -> None:
+    """Those that are named are neither done nor taken back."""
+    host = FakeHost(tmp_path)
+    do_all(host, plan(ONE, TWO), quiet, without={"/etc/one"})
+    assert (host.exists("/etc/one"), host.exists("/etc/two")) == (False, True)
 
 
 def test_two_at_once(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from binderlet.deploy.install.actions import Packages, Unit
+from binderlet.deploy.install.actions import File, Packages, Unit
 from binderlet.deploy.install.steps import Machine, Step, steps
 from binderlet.deploy.install.wanted import Wanted
 
 PROGRAM = Unit("program")
 ALL = [
     *("packages", "engine", "program", "user", "settings", "kernel", "updates", "swap", "firewall"),
-    *("data path", "registry", "service"),
+    *("data path", "registry", "service", "restart"),
 ]
 STORAGE = {"registry.s3.endpoint": "https://s3.example.org/"}
 
@@ -29,6 +29,7 @@ def named(found: list[Step]) -> list[str]:
         (Wanted("b.org"), Machine(has_engine=True), {"engine", "registry"}),
         (Wanted("b.org", swap=False, firewall=False), Machine(has_engine=False), {"swap", "firewall", "registry"}),
         (Wanted("b.org", updates=False), Machine(has_engine=False), {"updates", "registry"}),
+        (Wanted("b.org"), Machine(has_engine=True, made_engine=True), {"registry"}),
     ],
 )
 def test_only_what_is_wanted(wanted: Wanted, machine: Machine, missing: set[str]) -> None:
@@ -58,3 +59,16 @@ def test_packages_that_only_some_releases_have() -> None:
     engine = next(step for step in steps(Wanted(""), machine, PROGRAM) if step.name == "engine")
     assert isinstance(engine.actions[0], Packages)
     assert list(engine.actions[0].names) == ["docker.io", "iptables", "docker-cli"]
+
+
+def test_the_firewall_leaves_open_what_is_used() -> None:
+    """Where ssh was seen to listen, where it is said to, and where visitors come."""
+    wanted = Wanted("b.org", ssh_port=2200, settings={"server.port": 8080})
+    found = steps(wanted, Machine(has_engine=True, ssh_ports=frozenset({22, 2222})), PROGRAM)
+    (rules,) = [
+        action.text
+        for step in found
+        for action in step.actions
+        if isinstance(action, File) and action.path.name == "firewall.nft"
+    ]
+    assert "tcp dport { 22, 80, 443, 2200, 2222, 8080 } accept" in rules

@@ -11,7 +11,7 @@ import pytest
 
 from binderlet.deploy.install.host import InstallError, Said
 from binderlet.deploy.install.release import RELEASES, Release, current, switch_to
-from binderlet.deploy.install.upgrade import upgrade, wait_until_up
+from binderlet.deploy.install.upgrade import is_later, upgrade, wait_until_up
 from support.fake_host import FakeHost
 
 Play = Callable[[list[str]], Said | None]
@@ -44,6 +44,7 @@ def test_a_release_that_works(tmp_path: Path, release: Release) -> None:
         "config check",
         f"{release.id}/bin/binderlet migrate",
         "install --units",
+        "systemctl reload binderlet-helper.service",
         "systemctl restart",
         "binderlet status",
         "binderlet check",
@@ -173,3 +174,13 @@ def test_waiting_for_the_service(tmp_path: Path) -> None:
         wait_until_up(FakeHost(tmp_path, failed), slept.append)
     with pytest.raises(InstallError, match="does not come up"):
         wait_until_up(FakeHost(tmp_path, lambda _: Said(3, "")), slept.append, patience=2)
+
+
+def test_what_is_later(tmp_path: Path, release: Release) -> None:
+    """Another release than the one that serves; where none serves there is nothing to be careful with."""
+    assert is_later(installed(tmp_path), release)
+    assert not is_later(FakeHost(tmp_path / "bare"), release)
+    assert not is_later(installed(tmp_path / "down", lambda _: Said(3, "")), release)
+    same = installed(tmp_path / "same")
+    switch_to(same, release.id)
+    assert not is_later(same, release)

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from binderlet.config import Settings
-from binderlet.deploy.install.wanted import Wanted, settings_file, storage
+from binderlet.deploy.install.wanted import Wanted, check, membership, settings_file, storage, unlike, web_ports
 from binderlet.errors import ConfigError
 
 
@@ -52,3 +52,54 @@ def test_storage() -> None:
             storage(url, keys)
     with pytest.raises(ConfigError, match="keys are missing"):
         storage("https://s3.example.org/images", {})
+
+
+def test_what_is_not_asked_for_again_stays() -> None:
+    """Settings come on top of those from before."""
+    before = Wanted("b.org", ssh_port=2222, settings={"a.b": 1, "a.c": 2})
+    now = before.changed({"email": "a@b.org", "settings": {"a.c": 3}})
+    assert now == Wanted("b.org", "a@b.org", ssh_port=2222, settings={"a.b": 1, "a.c": 3})
+    assert before.changed({}) == before
+
+
+def test_a_member_of_a_federation() -> None:
+    """Its launches are counted under its own name."""
+    assert membership("", "b.org") == {}
+    assert membership("https://f.org/", "") == {"federation.url": "https://f.org/"}
+    check(Wanted("b.org", settings=membership("https://f.org/", "b.org")))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (Wanted("https://b.org/"), "--domain: 'https://b.org/' is not a host name"),
+        (Wanted("192.0.2.7"), "an address gets no certificate"),
+        (Wanted(settings={"limits.session": 5}), "limits.session: unknown key"),
+        (Wanted(settings={"registry.s3.secret_key": 5}), "registry.s3.secret_key: "),
+        (Wanted(settings={"port": 5}), "--set: port: is not SECTION.KEY"),
+        (Wanted(settings={"pages.title": None}), "--set: pages.title: is not"),
+    ],
+)
+def test_nonsense_is_told_before_anything_is_done(wanted: Wanted, words: str) -> None:
+    """The service would not start with it."""
+    with pytest.raises(ConfigError) as error:
+        check(wanted)
+    assert words in error.value.message
+
+
+def test_an_address_without_certificates() -> None:
+    """It is fine for plain http."""
+    check(Wanted("192.0.2.7", https=False))
+
+
+def test_what_a_settings_file_has_otherwise() -> None:
+    """Only what was asked for is compared; values, which may be secret, are not told."""
+    wanted = Wanted("b.org", settings={"pages.title": "B"})
+    assert unlike(wanted, settings_file(wanted) + "\n[cull]\nidle = 7\n") == []
+    assert unlike(wanted, settings_file(Wanted("c.org"))) == ["server.public_url", "pages.title"]
+    assert unlike(wanted, "no toml") == []
+
+
+def test_ports_of_visitors() -> None:
+    """The usual ones, and those of the settings."""
+    assert web_ports(Wanted(settings={"server.port": 8080, "https.port": "x"})) == {80, 443, 8080}

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -35,10 +36,28 @@ class Server:
         self._actions = actions
         self._users = users | {0}
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._woken, self._wake = socket.socketpair()
+        self._draining = threading.Event()
+
+    def drain(self) -> None:
+        """Take no more requests; ``run`` returns when those that came are answered. Safe in a signal's handler."""
+        self._draining.set()
+        with contextlib.suppress(OSError):  # it drains already
+            self._wake.send(b"!")
 
     def run(self) -> None:
-        """Answer until the socket is closed."""
+        """Answer until the socket is closed, or ``drain``; who asks meanwhile waits for the next process."""
+        with self._woken, self._wake:
+            self._accept()
+        if self._draining.is_set():
+            for _ in range(MOST_AT_ONCE):
+                self._places.acquire()
+
+    def _accept(self) -> None:
         while True:
+            ready, _, _ = select.select([self._listener, self._woken], [], [])
+            if self._woken in ready:
+                return
             try:
                 connection, _ = self._listener.accept()
             except OSError:
@@ -64,7 +83,8 @@ class Server:
             self._check_user(connection)
             request = parse(line)
             if isinstance(request, Tend):
-                self._actions.tend(request, lambda word: _tell(connection, word))
+                # Who wants more of it asks the next process.
+                self._actions.tend(request, lambda word: not self._draining.is_set() and _tell(connection, word))
                 return
             answer = self._actions.do(request, descriptors)
         except Refused as refusal:
@@ -133,7 +153,9 @@ def listener(environment: Mapping[str, str]) -> socket.socket:
 def main(environment: Mapping[str, str]) -> None:
     """Serve the owner of the socket's file."""
     passed = listener(environment)
-    Server(passed, Actions(), {Path(passed.getsockname()).stat().st_uid}).run()
+    server = Server(passed, Actions(), {Path(passed.getsockname()).stat().st_uid})
+    signal.signal(signal.SIGUSR1, lambda *_: server.drain())
+    server.run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One thing done to the machine each: whether it is done, doing it, and taking it back.
 
-``do`` gives what ``undo`` needs, as JSON.
+``before`` gives what ``undo`` needs, as JSON: it is put on record before anything happens, so that an interruption
+leaves nothing that nobody knows of. Taking back what was not done after all does no harm.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ class Action(Protocol):
     def is_done(self, host: Host) -> bool:
         """Whether the machine is like that already."""
 
-    def do(self, host: Host) -> Undo:
+    def before(self, host: Host) -> Undo:
+        """Give what takes it back from what is now; empty where there is nothing to take back."""
+
+    def do(self, host: Host) -> None:
         """Do it.
 
         Raises:
@@ -54,7 +58,11 @@ class Packages:
         """Whether all are installed."""
         return not self.missing(host)
 
-    def do(self, host: Host) -> Undo:
+    def before(self, host: Host) -> Undo:
+        """Note those that are missing."""
+        return {"packages": self.missing(host)}
+
+    def do(self, host: Host) -> None:
         """Install those that are missing."""
         missing = self.missing(host)
         # A foreign source that cannot be read must not stop us: the next line says if something is really missing.
@@ -63,7 +71,6 @@ class Packages:
             ["apt-get", "install", "--yes", "--no-install-recommends", *missing],
             hint="/etc/apt/sources.list must name a mirror that answers.",
         )
-        return {"packages": missing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +94,16 @@ class File:
         there = host.read(self.path)
         return there is not None and (self.keep or there == self.text)
 
-    def do(self, host: Host) -> Undo:
-        """Write it; what was there before is kept for the undoing."""
-        before = host.read(self.path)
+    def before(self, host: Host) -> Undo:
+        """Note what is there, and which folders are not."""
         made = [str(folder) for folder in self.path.parents if not host.exists(folder)]
+        return {"file": str(self.path), "before": host.read(self.path), "made": made, "then": list(self.then)}
+
+    def do(self, host: Host) -> None:
+        """Write it, and have it read."""
         host.write(self.path, self.text, self.mode)
         if self.then:
             host.must(self.then)
-        return {"file": str(self.path), "before": before, "made": made, "then": list(self.then)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +121,44 @@ class Unit:
         """Whether it runs, and will after a restart of the machine."""
         return all(_says(host, verb, self.name) for verb in ("is-active", "is-enabled"))
 
-    def do(self, host: Host) -> Undo:
+    def before(self, host: Host) -> Undo:  # noqa: ARG002 - it was not there
+        """Name it."""
+        return {"unit": self.name}
+
+    def do(self, host: Host) -> None:
         """Enable and start it."""
         host.must(["systemctl", "daemon-reload"])
         host.must(["systemctl", "enable", "--now", self.name], hint=f"journalctl -u {self.name} says why.")
-        return {"unit": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A running unit that started before one of its files was changed is started anew."""
+
+    name: str
+    files: Sequence[PurePosixPath]
+
+    @property
+    def what(self) -> str:
+        """Name it."""
+        return f"restart {self.name}"
+
+    def is_done(self, host: Host) -> bool:
+        """Whether it runs with the files as they are; one that does not run takes them when it starts."""
+        asked = ["systemctl", "show", "--value", "--property=ActiveEnterTimestamp", "--timestamp=unix", self.name]
+        since = host.run(asked).out.strip().removeprefix("@")
+        if not since.isdigit() or not _says(host, "is-active", self.name):
+            return True
+        changed = [host.at(file).lstat().st_mtime for file in self.files if host.exists(file)]
+        return max(changed, default=0.0) <= int(since) + 1  # systemd tells whole seconds
+
+    def before(self, host: Host) -> Undo:  # noqa: ARG002 - nothing depends on it
+        """Nothing is to be taken back."""
+        return {}
+
+    def do(self, host: Host) -> None:
+        """Start it anew."""
+        host.must(["systemctl", "restart", self.name], hint=f"journalctl -u {self.name} says why.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +177,14 @@ class User:
         """Whether there is one."""
         return host.run(["getent", "passwd", self.name]).code == 0
 
-    def do(self, host: Host) -> Undo:
+    def before(self, host: Host) -> Undo:  # noqa: ARG002 - it was not there
+        """Name it."""
+        return {"user": self.name}
+
+    def do(self, host: Host) -> None:
         """Make it."""
         options = ["--system", "--user-group", "--no-create-home", "--home-dir", str(self.home)]
         host.must(["useradd", *options, "--shell", "/usr/sbin/nologin", self.name])
-        return {"user": self.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +202,14 @@ class Displaced:
         """Whether it neither runs nor will."""
         return not any(_says(host, verb, self.name) for verb in ("is-active", "is-enabled"))
 
-    def do(self, host: Host) -> Undo:
-        """Disable and stop it."""
+    def before(self, host: Host) -> Undo:
+        """Note how it is."""
         was = {"enabled": _says(host, "is-enabled", self.name), "active": _says(host, "is-active", self.name)}
-        host.must(["systemctl", "disable", "--now", self.name])
         return {"displaced": self.name, **was}
+
+    def do(self, host: Host) -> None:
+        """Disable and stop it."""
+        host.must(["systemctl", "disable", "--now", self.name])
 
 
 def _says(host: Host, verb: str, unit: str) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import shutil
 import stat
 import tomllib
+from collections.abc import Iterator
 
 import psutil
 
 from binderlet.deploy.install.host import Host
 from binderlet.deploy.install.preflight import Ground
+from binderlet.deploy.install.runner import asked_before, read_record
 from binderlet.deploy.install.steps import Machine
-from binderlet.deploy.install.wanted import CONFIG, STATE, Wanted
+from binderlet.deploy.install.wanted import CONFIG, STATE, Wanted, settings_file, unlike
 
 DNS_TIMEOUT = 10
 """Seconds; without a network the system's own patience is minutes."""
@@ -24,7 +27,8 @@ WRITE_AND_READ = stat.S_IRGRP | stat.S_IWGRP
 
 def look(host: Host, wanted: Wanted) -> Ground:
     """Gather the facts."""
-    ports = [80, 443] if wanted.domain and wanted.https else [80]
+    ports = [int(str(wanted.settings.get("server.port", 80)))]
+    ports += [int(str(wanted.settings.get("https.port", 443)))] if wanted.domain and wanted.https else []
     return Ground(
         system=system(host.read("/etc/os-release") or ""),
         disk_free=shutil.disk_usage(host.at("/")).free,
@@ -33,6 +37,7 @@ def look(host: Host, wanted: Wanted) -> Ground:
         domain=wanted.domain,
         addresses=sorted(addresses(host, wanted.domain)) if wanted.domain else (),
         mine=[each.address for interface in psutil.net_if_addrs().values() for each in interface],
+        unlike=unlike(wanted, host.read(CONFIG) or "") if has_own_settings(host) else (),
     )
 
 
@@ -46,7 +51,34 @@ def machine(host: Host) -> Machine:
         frozenset(names & set(found)),
         engine_group=group_of(host, sockets[0]) if sockets else "docker",
         has_storage=names_storage(host.read(CONFIG) or ""),
+        has_own_settings=has_own_settings(host),
+        made_engine=any(done.get("unit") == "docker.service" for done in read_record(host)),
+        ssh_ports=ssh_ports(host),
     )
+
+
+def has_own_settings(host: Host) -> bool:
+    """Whether there is a settings file that is not word for word what the last run wrote."""
+    text, before = host.read(CONFIG), asked_before(host)
+    return text is not None and (before is None or text != settings_file(before))
+
+
+def ssh_ports(host: Host) -> frozenset[int]:
+    """Give the ports on which ssh is reached from outside, as far as is seen."""
+    said = host.run(["sshd", "-T"]).out.splitlines()
+    configured = {int(port) for word, _, port in (line.partition(" ") for line in said) if word == "port"}
+    return frozenset(configured | {port for port, name in _listening() if name == "sshd"})
+
+
+def _listening() -> Iterator[tuple[int, str]]:
+    """Give each port that others may reach, and the name of its program."""
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr or not connection.pid:
+            continue
+        if connection.laddr.ip in {"127.0.0.1", "::1"}:
+            continue
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield connection.laddr.port, psutil.Process(connection.pid).name()
 
 
 def group_of(host: Host, socket: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from binderlet.deploy.install.wanted import CONFIG
 from binderlet.finding import Finding, Level
 
 GIB = 1024**3
@@ -30,6 +31,8 @@ class Ground:
     """To which the domain leads; empty where it is not in the DNS."""
     mine: Sequence[str]
     """This machine's own addresses."""
+    unlike: Sequence[str] = ()
+    """Keys that were asked for, and that the operator's own settings file has otherwise."""
 
 
 def judge(ground: Ground) -> Iterator[Finding]:
@@ -45,6 +48,9 @@ def judge(ground: Ground) -> Iterator[Finding]:
         yield Finding("port", "fail", f"{port} is held by {holder}", "stop that program")
     if ground.domain:
         yield _domain(ground)
+    if ground.unlike:
+        seen = f"{CONFIG} is yours and stays; otherwise there than asked for now: {', '.join(ground.unlike)}"
+        yield Finding("settings", "warn", seen, "change it there, and run the same command again")
 
 
 def _size(check: str, size: int, least: int, good: int, mend: str) -> Finding:

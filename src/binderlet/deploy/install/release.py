@@ -17,10 +17,12 @@ from pathlib import Path, PurePosixPath
 from binderlet import __version__
 from binderlet.deploy.install.actions import Undo
 from binderlet.deploy.install.host import Host, InstallError
-from binderlet.deploy.install.wanted import BINDERLET, CURRENT, HOME
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, CURRENT, HOME
 
 RELEASES = HOME / "releases"
 LOCK = "requirements.lock"
+EXTRA = CONFIG.with_name("requirements.txt")
+"""The operator's own packages in every release, such as certbot's plugin for a DNS provider; need not be there."""
 KEPT = 2
 """Releases that stay beside the current one, to go back to."""
 
@@ -60,13 +62,24 @@ class Program:
         """Whether it is there, whole, and current where it is to be."""
         return host.exists(self.folder / "complete") and (not self.switch or current(host) == self.release.id)
 
-    def do(self, host: Host) -> Undo:
-        """Install and switch to it; a half-made one from an interrupted run is made again."""
+    def before(self, host: Host) -> Undo:  # noqa: ARG002 - it was not there
+        """Name the folder of all releases."""
+        return {"folder": str(HOME)}
+
+    def do(self, host: Host) -> None:
+        """Install and switch to it; a half-made one from an interrupted run is made again.
+
+        Raises:
+            InstallError: it cannot be installed, for want of room perhaps; nothing of it stays.
+        """
         if not host.exists(self.folder / "complete"):
-            self._install(host)
+            try:
+                self._install(host)
+            except InstallError:
+                shutil.rmtree(host.at(self.folder), ignore_errors=True)
+                raise
         if self.switch:
             switch_to(host, self.release.id)
-        return {"folder": str(HOME)}
 
     def _install(self, host: Host) -> None:
         place = host.at(self.folder)
@@ -83,6 +96,8 @@ class Program:
         host.must(["/usr/bin/python3", "-m", "venv", str(place)], hint="apt-get install python3-venv")
         host.must([*pip, "--require-hashes", "--requirement", str(lock)], hint=hint)
         host.must([*pip, "--no-deps", str(wheel)], hint=hint)
+        if host.exists(EXTRA):
+            host.must([*pip, "--requirement", str(EXTRA)], hint=f"{EXTRA} names packages of yours.")
         host.must([str(place / "bin" / "binderlet"), "version"])
         host.write(self.folder / "complete", "", 0o644)
 

@@ -5,18 +5,20 @@ What is done there goes on when the connection breaks; it is followed again as s
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from binderlet.deploy.install.host import InstallError
 from binderlet.deploy.install.release import Release
 from binderlet.deploy.install.runner import Tell
+from binderlet.deploy.install.wanted import ASKED, DEPLOYED
 
-FOLDER = "/var/lib/binderlet-deploy"
+FOLDER = str(DEPLOYED)
 UNIT = "binderlet-deploy"
 LOST = 255
 """``ssh``'s own exit code, when the connection and not the command failed."""
@@ -31,7 +33,7 @@ if ! python3 -c 'import ensurepip' 2>/dev/null; then
   apt-get update -q || true
   DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3 python3-venv ca-certificates
 fi
-mkdir -p {FOLDER}
+mkdir -p -m 700 {FOLDER}
 """
 
 INSTALL = """\
@@ -40,7 +42,7 @@ cd {folder}
 python3 -m venv boot
 boot/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 boot/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall {wheel}
-exec boot/bin/binderlet install --wheel {folder}/{wheel} {arguments}
+exec boot/bin/binderlet install --wheel {folder}/{wheel} --asked-in {folder}/{asked} {more}
 """
 
 
@@ -54,25 +56,27 @@ class Remote:
     clock: Callable[[], float] = time.monotonic
     _since: float | None = field(default=None, init=False)
 
-    def run(self, script: str, data: bytes | None = None) -> tuple[int, str]:
+    def run(self, script: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run a shell script there; ``data`` is its standard input."""
         command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=5"]
         command += ["-o", "ServerAliveCountMax=3", *self.options, self.target, f"sh -c {shlex.quote(script)}"]
-        done = subprocess.run(command, input=data or b"", capture_output=True, check=False)
-        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+        return subprocess.run(command, input=data or b"", capture_output=True, check=False)
 
-    def must(self, script: str, data: bytes | None = None) -> str:
+    def must(self, script: str, data: bytes | None = None) -> bytes:
         """Run a script that has to succeed, again after a lost connection; it must bear being run twice.
+
+        What ssh itself says, such as a banner, is not in the answer.
 
         Raises:
             InstallError: it failed, or the machine was not reached for long.
         """
         while True:
-            code, said = self.run(script, data)
-            if code == 0:
+            done = self.run(script, data)
+            if done.returncode == 0:
                 self._since = None
-                return said
-            if code != LOST:
+                return done.stdout
+            said = (done.stdout + done.stderr).decode(errors="replace")
+            if done.returncode != LOST:
                 raise InstallError(f"{self.target}: {' '.join(said.split()[-60:])}")
             self._wait(said)
 
@@ -87,30 +91,35 @@ class Remote:
         self.sleep(EVERY)
 
 
-def deploy(remote: Remote, release: Release, arguments: Sequence[str], tell: Tell) -> None:
+def deploy(remote: Remote, release: Release, asked: Mapping[str, Any], tell: Tell, *, dry_run: bool = False) -> None:
     """Copy a release to a machine, install it there, and show how that comes along.
+
+    What is asked for, which may hold keys, goes there in a file for root alone, and never through a command line.
 
     Raises:
         InstallError: it failed there, or the machine was not reached for long.
     """
     tell(f"preparing {remote.target}")
     remote.must(PREPARE)
-    for file in (release.wheel, release.lock):
-        send(remote, file)
     if not _is_running(remote):
-        script = INSTALL.format(folder=FOLDER, wheel=release.wheel.name, arguments=shlex.join(arguments))
-        _start(remote, script)
+        for file in (release.wheel, release.lock):
+            send(remote, file.name, file.read_bytes())
+        send(remote, ASKED.name, json.dumps(asked).encode())
+        more = "--dry-run" if dry_run else ""
+        _start(remote, INSTALL.format(folder=FOLDER, wheel=release.wheel.name, asked=ASKED.name, more=more))
+    else:
+        tell("an installation goes on there already: following it")
     _follow(remote, tell)
 
 
-def send(remote: Remote, file: Path) -> None:
-    """Copy a file into the folder there, whole or not at all."""
-    place = f"{FOLDER}/{file.name}"
-    remote.must(f"cat > {place}.new && mv {place}.new {place}", file.read_bytes())
+def send(remote: Remote, name: str, data: bytes) -> None:
+    """Write a file in the folder there, for root alone, whole or not at all."""
+    place = f"{FOLDER}/{name}"
+    remote.must(f"umask 077; cat > {place}.new && mv {place}.new {place}", data)
 
 
 def _is_running(remote: Remote) -> bool:
-    return "yes" in remote.must(f"systemctl --quiet is-active {UNIT} && echo yes || echo no")
+    return b"yes" in remote.must(f"systemctl --quiet is-active {UNIT} && echo yes || echo no")
 
 
 def _start(remote: Remote, script: str) -> None:
@@ -128,12 +137,14 @@ def _follow(remote: Remote, tell: Tell) -> None:
     while True:
         running = _is_running(remote)
         new = remote.must(f"tail -c +{seen + 1} {FOLDER}/log 2>/dev/null || true")
-        seen += len(new.encode())
-        for line in new.splitlines():
+        # The end of a line that is being written comes with the next look.
+        whole = new[: new.rfind(b"\n") + 1] if running else new
+        seen += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
             tell(line)
         if not running:
             break
         remote.sleep(EVERY)
-    result = remote.must(f"systemctl show --property=Result --value {UNIT}").strip()
+    result = remote.must(f"systemctl show --property=Result --value {UNIT}").decode().strip()
     if result != "success":
         raise InstallError(f"{remote.target}: the installation failed ({result}).", hint="Its words are above.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from binderlet.deploy.install.actions import Undo, undo
@@ -13,13 +13,14 @@ from binderlet.deploy.install.host import Host, InstallError
 from binderlet.deploy.install.release import remove_command
 from binderlet.deploy.install.services import SOCKETS
 from binderlet.deploy.install.steps import Step
-from binderlet.deploy.install.wanted import BINDERLET, CONFIG, STATE, Wanted
+from binderlet.deploy.install.wanted import BINDERLET, CONFIG, DEPLOYED, STATE, Wanted
 
 RECORD = PurePosixPath("/var/lib/binderlet-install/record.json")
 """Outside of the service's own state, so that it outlives it."""
 
 WANTED = RECORD.with_name("wanted.json")
 """What was asked for, so that another release can write its own units."""
+OURS = "binderlet"
 ENDED = ("systemctl", "stop", "binderlet-job@*.service", "binderlet-helper.service")
 
 NAMED = ("unit", "file", "folder", "user", "displaced")
@@ -33,8 +34,18 @@ def outstanding(host: Host, steps: Sequence[Step]) -> list[tuple[Step, list[str]
     return [(step, [action.what for action in step.actions if not action.is_done(host)]) for step in steps]
 
 
+def surplus(host: Host, steps: Sequence[Step]) -> list[Undo]:
+    """Give what is on record and of no step any more, last first: a part that was left out this time.
+
+    Only what bears our name: Docker, packages and the user stay.
+    """
+    still = [action.before(host) for step in steps for action in step.actions]
+    ours = [done for done in read_record(host) if OURS in name_of(done) and "user" not in done]
+    return [done for done in reversed(ours) if not any(_same(done, each) for each in still)]
+
+
 def install(host: Host, steps: Sequence[Step], tell: Tell, wanted: Wanted | None = None) -> None:
-    """Do what is not done yet; each thing is on record before the next begins, and so is what was asked for.
+    """Do what is not done yet; each thing is on record before it begins, and so is what was asked for.
 
     Raises:
         InstallError: something failed, or another installation goes on.
@@ -45,18 +56,25 @@ def install(host: Host, steps: Sequence[Step], tell: Tell, wanted: Wanted | None
         do_all(host, steps, tell)
 
 
-def do_all(host: Host, steps: Sequence[Step], tell: Tell) -> None:
-    """Do the same for somebody who keeps others out already.
+def do_all(host: Host, steps: Sequence[Step], tell: Tell, without: Collection[str] = ()) -> None:
+    """Do the same for somebody who keeps others out already; steps named in ``without`` are left as they are.
 
     Raises:
         InstallError: something failed.
     """
+    for done in surplus(host, steps):
+        tell(f"no longer wanted: {name_of(done)}")
+        undo(host, done)
+        _write(host, [each for each in read_record(host) if each != done])
     for step in steps:
+        if step.name in without:
+            continue
         left = [action for action in step.actions if not action.is_done(host)]
         tell(f"{step.name}: {'done already' if not left else step.why}")
         for action in left:
             tell(f"  {action.what}")
-            _remember(host, action.do(host))
+            _remember(host, action.before(host))
+            action.do(host)
 
 
 def uninstall(host: Host, tell: Tell, *, keep_data: bool = False, keep_images: bool = False) -> list[str]:
@@ -81,11 +99,12 @@ def uninstall(host: Host, tell: Tell, *, keep_data: bool = False, keep_images: b
             packages += last.get("packages", [])
             # What stays belongs to the user.
             if not (keep_data and (last.get("file") == str(CONFIG) or "user" in last)):
-                tell(f"taking back {_name_of(last)}")
+                tell(f"taking back {name_of(last)}")
                 undo(host, last)
             record.pop()
             _write(host, record)
         remove_command(host)
+        host.remove(DEPLOYED)
         if not keep_data:
             host.remove(STATE)
         host.remove(SOCKETS)
@@ -126,20 +145,28 @@ def read_record(host: Host) -> list[Undo]:
     return found
 
 
+def asked_before(host: Host) -> Wanted | None:
+    """Give what was asked for at the last time; None where there was none."""
+    text = host.read(WANTED)
+    return None if text is None else Wanted.from_json(text)
+
+
 def read_wanted(host: Host) -> Wanted:
-    """Give what was asked for.
+    """Give the same of a machine that has an installation.
 
     Raises:
         InstallError: nothing is on record.
     """
-    text = host.read(WANTED)
-    if text is None:
+    wanted = asked_before(host)
+    if wanted is None:
         raise InstallError("Nothing was installed here.", hint="'binderlet install' keeps a record.")
-    return Wanted.from_json(text)
+    return wanted
 
 
 def _remember(host: Host, done: Undo) -> None:
     record = read_record(host)
+    if not done:
+        return
     # What was there before the first time counts: a file that is written again was ours.
     if not any(_same(done, earlier) for earlier in record):
         _write(host, [*record, done])
@@ -149,7 +176,8 @@ def _same(one: Undo, other: Undo) -> bool:
     return any(key in one and one[key] == other.get(key) for key in (*NAMED, "packages"))
 
 
-def _name_of(done: Undo) -> str:
+def name_of(done: Undo) -> str:
+    """Say what something on record is about."""
     return next((str(done[key]) for key in NAMED if key in done), "packages")
 
 

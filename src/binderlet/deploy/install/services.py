@@ -291,6 +291,8 @@ After=binderlet-helper.socket
 [Service]
 Type=exec
 ExecStart={PYTHON} -m binderlet.deploy.helper.server
+# It ends when what it was asked for is done; its socket starts the next one.
+ExecReload=/bin/kill -USR1 $MAINPID
 Slice=binderlet.slice
 MemoryMin=32M
 OOMScoreAdjust=-500

@@ -8,13 +8,18 @@ from pathlib import PurePosixPath
 
 from binderlet.deploy.install import services as services_
 from binderlet.deploy.install import units
-from binderlet.deploy.install.actions import Action, Displaced, File, Packages, Unit, User
+from binderlet.deploy.install.actions import Action, Displaced, File, Fresh, Packages, Unit, User
 from binderlet.deploy.install.services import USER, Services
-from binderlet.deploy.install.wanted import CONFIG, STATE, Wanted, settings_file
+from binderlet.deploy.install.wanted import CONFIG, CURRENT, STATE, Wanted, settings_file, web_ports
 
 UNITS = PurePosixPath("/etc/systemd/system")
 SYSCTL = PurePosixPath("/etc/sysctl.d/60-binderlet.conf")
 RELOAD = ("systemctl", "daemon-reload")
+RESTART = "restart"
+"""The last step."""
+
+
+FIREWALL = PurePosixPath("/etc/binderlet/firewall.nft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,12 @@ class Machine:
     """Whose members may use the engine's socket, by name; empty where only root may."""
     has_storage: bool = False
     """Whether settings from before name object storage."""
+    has_own_settings: bool = False
+    """Whether the settings file is there and was changed since it was written, or written by somebody else."""
+    made_engine: bool = False
+    """Whether an earlier run installed the engine."""
+    ssh_ports: frozenset[int] = frozenset()
+    """Where ssh listens for others than this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +55,32 @@ def steps(wanted: Wanted, machine: Machine, program: Action) -> Iterator[Step]:
     """Give the steps, each of which may be done already."""
     services = Services(machine.engine_group, registry=machine.has_storage or wanted.has_storage)
     yield Step("packages", "HAProxy carries the visitors, git fetches, mmdebstrap makes the base image.", [_packages()])
-    if not machine.has_engine:
+    if machine.made_engine or not machine.has_engine:
         engine = [_engine(machine), Unit("docker.service")]
         yield Step("engine", "Docker runs the sessions and builds the images.", engine)
     yield Step("program", "binderlet itself, with the exact versions of all that it needs.", [program])
     yield Step("user", "The service is no root, and owns its folder alone.", list(_user(services)))
-    yield Step("settings", "Your file: it is written once and then left alone.", [_settings(wanted)])
+    settings = _settings(wanted, keep=machine.has_own_settings)
+    yield Step("settings", "Your file: once you change it, it is left alone.", [settings])
     yield Step("kernel", "Hundreds of sessions need more watches, processes and connections.", [_kernel()])
     if wanted.updates:
         yield Step("updates", "Security updates come by themselves; logs stay below a gigabyte.", list(_updates()))
     if wanted.swap:
         yield Step("swap", "Sessions that nobody uses rest there, and three times as many fit.", list(_swap()))
     if wanted.firewall:
-        yield Step("firewall", "From outside only ssh and the web reach this machine.", list(_firewall(wanted)))
+        yield Step(
+            "firewall", "From outside only ssh and the web reach this machine.", list(_firewall(wanted, machine))
+        )
     yield Step("data path", "HAProxy starts with the machine and needs nothing else of it.", list(_data_path(services)))
     if services.registry:
         yield Step("registry", "It keeps images in your object storage.", list(_registry(services)))
     yield Step(
         "service", "It starts with the machine, and has memory that sessions cannot take.", list(_service(services))
+    )
+    # Whatever it reads when it starts.
+    files = (CONFIG, CURRENT, UNITS / "binderlet.service")
+    yield Step(
+        RESTART, "What was changed takes effect; sessions and visitors go on.", [Fresh("binderlet.service", files)]
     )
 
 
@@ -82,9 +101,9 @@ def _user(services: Services) -> Iterator[Action]:
     yield File(folders, services.folders, then=("systemd-tmpfiles", "--create", str(folders)))
 
 
-def _settings(wanted: Wanted) -> Action:
+def _settings(wanted: Wanted, *, keep: bool) -> Action:
     # It may hold secrets: for root and the service alone.
-    return File(CONFIG, settings_file(wanted), mode=0o640, keep=True, then=("chgrp", "--silent", USER, str(CONFIG)))
+    return File(CONFIG, settings_file(wanted), mode=0o640, keep=keep, then=("chgrp", "--silent", USER, str(CONFIG)))
 
 
 def _kernel() -> Action:
@@ -107,10 +126,12 @@ def _swap() -> Iterator[Action]:
     yield Unit("binderlet-swap.service")
 
 
-def _firewall(wanted: Wanted) -> Iterator[Action]:
-    yield File(PurePosixPath("/etc/binderlet/firewall.nft"), units.firewall(wanted.ssh_port))
-    yield File(UNITS / "binderlet-firewall.service", units.FIREWALL_UNIT, then=RELOAD)
-    yield Unit("binderlet-firewall.service")
+def _firewall(wanted: Wanted, machine: Machine) -> Iterator[Action]:
+    unit = "binderlet-firewall.service"
+    ports = {wanted.ssh_port, *machine.ssh_ports, *web_ports(wanted)}
+    yield File(UNITS / unit, units.FIREWALL_UNIT, then=RELOAD)
+    yield File(FIREWALL, units.firewall(ports), then=("systemctl", "try-restart", unit))
+    yield Unit(unit)
 
 
 def _unit(name: str, text: str, *, start: bool = True) -> Iterator[Action]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from binderlet.deploy.install.services import MARK
 from binderlet.deploy.install.wanted import BINDERLET
 
@@ -67,8 +69,13 @@ WantedBy=multi-user.target
 """
 
 
-def firewall(ssh_port: int) -> str:
-    """Give the rules: from outside only ssh and the web; other tables, such as Docker's, are not touched."""
+METADATA = "169.254.0.0/16, 100.100.100.200, 168.63.129.16"
+METADATA6 = "fe80::/10, fd00:ec2::254, fd00:42::42, fd20:ce::254"
+"""Where providers tell a machine its user-data, which may hold keys: what runs in containers must not read it."""
+
+
+def firewall(ports: Collection[int]) -> str:
+    """Give the rules: from outside these TCP ports alone; other tables, such as Docker's, are not touched."""
     return f"""#!/usr/sbin/nft -f
 {MARK}
 table inet binderlet_host
@@ -81,7 +88,15 @@ table inet binderlet_host {{
     iif lo accept
     meta l4proto {{ icmp, ipv6-icmp }} accept
     udp sport 67 udp dport 68 accept
-    tcp dport {{ {", ".join(map(str, sorted({ssh_port, 80, 443})))} }} accept
+    udp sport 547 udp dport 546 accept
+    tcp dport {{ {", ".join(map(str, sorted(ports)))} }} accept
+  }}
+  chain forward {{
+    type filter hook forward priority filter - 10; policy accept;
+    # Some of these are name servers, too.
+    meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip daddr {{ {METADATA} }} reject
+    ip6 daddr {{ {METADATA6} }} reject
   }}
 }}
 """

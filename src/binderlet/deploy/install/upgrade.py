@@ -55,11 +55,18 @@ def upgrade(host: Host, release: Release, tell: Tell, *, sleep: Callable[[float]
             tell(f"removed {old}")
 
 
+def is_later(host: Host, release: Release) -> bool:
+    """Whether another release than this one serves, which is then replaced with care."""
+    serves = host.run(["systemctl", "--quiet", "is-active", "binderlet.service"]).code == 0
+    return current(host) not in {"", release.id} and serves
+
+
 def _run(host: Host, release: str, sleep: Callable[[float], None]) -> None:
     switch_to(host, release)
     # Each release writes its own units; HAProxy's takes effect when it starts next, as open WebSockets hang on it.
     host.must([str(BINDERLET), "install", "--units"])
-    host.run(["systemctl", "try-restart", "binderlet-helper.service"])
+    # It ends what it was asked for first, such as a base image's Debian part, and comes again as the new one.
+    host.run(["systemctl", "reload", "binderlet-helper.service"])
     host.must(["systemctl", "restart", "binderlet.service"], hint="journalctl -u binderlet says why.")
     wait_until_up(host, sleep)
     host.must([str(BINDERLET), "check", "--config", str(CONFIG)], hint="journalctl -u binderlet says why.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from binderlet.errors import ConfigError
@@ -16,13 +19,17 @@ CONFIG = PurePosixPath("/etc/binderlet/binderlet.toml")
 CURRENT = HOME / "current"
 """A link to the release that runs."""
 BINDERLET = CURRENT / "bin" / "binderlet"
+DEPLOYED = STATE.with_name("binderlet-deploy")
+"""Where 'deploy' and 'cloud-init' put the program first."""
+ASKED = DEPLOYED / "asked.json"
+"""What they ask for, with keys: for root alone, and gone when it is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One service on one machine."""
 
-    domain: str
+    domain: str = ""
     """Host name that visitors type; empty for plain http at the machine's address."""
     email: str = ""
     https: bool = True
@@ -32,7 +39,7 @@ class Wanted:
     updates: bool = True
     """Whether Debian's security updates are installed unattended."""
     ssh_port: int = 22
-    """Stays open in the firewall."""
+    """Stays open in the firewall, besides where ssh is seen to listen."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """More settings by dotted key, such as ``federation.member``."""
 
@@ -48,8 +55,13 @@ class Wanted:
     @classmethod
     def from_json(cls, text: str) -> Wanted:
         """Read what ``as_json`` wrote; what only other releases know is left out."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{key: value for key, value in json.loads(text).items() if key in known})
+        return cls().changed(json.loads(text))
+
+    def changed(self, asked: Mapping[str, Any]) -> Wanted:
+        """Give the same with what is asked for now; settings come on top of those from before."""
+        known = {each.name for each in fields(self)} & asked.keys()
+        settings = {**self.settings, **asked.get("settings", {})}
+        return replace(self, **{**{key: asked[key] for key in known}, "settings": settings})
 
     @property
     def url(self) -> str:
@@ -84,6 +96,55 @@ def storage(url: str, environ: Mapping[str, str]) -> dict[str, object]:
     return {f"registry.s3.{name}": value for name, value in found.items()}
 
 
+def membership(url: str, domain: str) -> dict[str, object]:
+    """Give the settings of a federation's member, whose launches are counted under its own name; none without URL."""
+    if not url:
+        return {}
+    return {"federation.url": url, **({"archive.origin": domain} if domain else {})}
+
+
+def check(wanted: Wanted) -> None:
+    """See that the service would start with what is asked for.
+
+    Raises:
+        ConfigError: it would not; one line for each thing that is wrong, each with its key or option.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - what prints a plan alone does without
+
+    from binderlet.config import Settings  # noqa: PLC0415
+    from binderlet.config.https import host_name  # noqa: PLC0415
+    from binderlet.config.problems import problems  # noqa: PLC0415
+
+    if wanted.domain:
+        try:
+            host_name(wanted.domain)
+        except ValueError as error:
+            raise ConfigError(f"--domain: {error}.", hint="A name alone, without https:// and /.") from None
+        if wanted.https and _is_address(wanted.domain):
+            raise ConfigError("--domain: an address gets no certificate.", hint="Give a name, or --no-https.")
+    try:
+        Settings.model_validate(tomllib.loads(settings_file(wanted)))
+    except tomllib.TOMLDecodeError:
+        named = ", ".join(wanted.settings)
+        raise ConfigError(f"--set: {named}: is not SECTION.KEY with a value that TOML has.") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(problems(error, {}))) from None  # its own text would show secrets
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def web_ports(wanted: Wanted) -> set[int]:
+    """Give the ports by which visitors come, or may after a change of the settings."""
+    more = (wanted.settings.get(key) for key in ("server.port", "https.port"))
+    return {80, 443, *(port for port in more if isinstance(port, int))}
+
+
 def settings_file(wanted: Wanted) -> str:
     """Give the settings as TOML; written once, and then the operator's own to change."""
     tables: dict[str, dict[str, object]] = {"server": {"port": 80}, "paths": {"state": str(STATE)}}
@@ -104,6 +165,24 @@ def settings_file(wanted: Wanted) -> str:
         "# 'binderlet config docs' explains every key, 'binderlet config check' checks this file.\n"
         "# After a change: systemctl restart binderlet\n\n" + "\n".join(parts)
     )
+
+
+def unlike(wanted: Wanted, text: str) -> list[str]:
+    """Name the keys that were asked for and are otherwise in a settings file; a broken file is told of elsewhere."""
+    try:
+        there = dict(_leaves(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError:
+        return []
+    asked = dict(_leaves(tomllib.loads(settings_file(wanted))))
+    return [key for key, value in asked.items() if there.get(key) != value]
+
+
+def _leaves(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _toml(value: object) -> str:
