@@ -43,6 +43,12 @@ def test_user_data(command: Command) -> None:
     assert "https://example.org/b.whl" in command.out
 
 
+def test_user_data_with_keys(command: Command) -> None:
+    """It is said, where a redirected output does not hide it."""
+    assert command("cloud-init", "--set", "registry.s3.secret_key=s", state=False) == 0
+    assert "This user-data holds keys" in command.err
+
+
 def test_nonsense_is_refused_here(command: Command) -> None:
     """Not on the other machine, an hour later."""
     for name in (["deploy", "host"], ["cloud-init"]):

@@ -168,6 +168,13 @@ def test_what_is_asked_for_later(command: Command, host: FakeHost) -> None:
     assert "c.org" not in (host.read("/etc/binderlet/binderlet.toml") or "")
 
 
+def test_packages_that_were_there(command: Command, host: FakeHost) -> None:
+    """Those that nobody installed are not spoken of."""
+    host.write(runner.RECORD, '[{"file": "/etc/x", "before": null, "made": [], "then": []}]', 0o600)
+    assert command("uninstall", state=False) == 0
+    assert "Packages" not in command.out
+
+
 def test_nonsense_is_refused_first(command: Command, host: FakeHost) -> None:
     """Nothing is touched when the service could not start with it."""
     assert command("install", "--set", "limits.session=7", state=False) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -72,6 +73,30 @@ async def test_an_authority_that_is_away(authority: AcmeServer, tmp_path: Path) 
     with pytest.raises(CertificateError, match="No certificate came") as error:
         await client.obtain(NAMES)
     assert "https.directory" in error.value.hint
+
+
+IMPATIENT = """#!{python}
+import sys
+from certbot._internal.auth_handler import AuthHandler
+from certbot.main import main
+
+AuthHandler.handle_authorizations.__defaults__ = (False, 2, 30)  # looks at the authority's progress twice, not 30 times
+sys.exit(main())
+"""
+
+
+@pytest.mark.timeout(90)
+async def test_names_that_do_not_lead_here(
+    authority: AcmeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Port 80 is closed at one, the other is not in the DNS: no certificate comes, and it is said what to look at."""
+    certbot_ = tmp_path / "certbot"
+    await asyncio.to_thread(certbot_.write_text, IMPATIENT.format(python=sys.executable))
+    await asyncio.to_thread(certbot_.chmod, 0o755)
+    monkeypatch.setattr(acme, "find_certbot", lambda: str(certbot_))
+    with pytest.raises(CertificateError, match="No certificate came") as error:
+        await certbot(authority, tmp_path).obtain([NAMES[0], "nowhere.test"])
+    assert "port 80 must lead to this machine" in error.value.hint
 
 
 def said(kind: str, detail: str) -> str:

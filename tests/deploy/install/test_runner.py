@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from binderlet.deploy.install.actions import Action, File, Unit, User
+from binderlet.deploy.install.actions import Action, File, Fresh, Unit, User
 from binderlet.deploy.install.host import InstallError, Said
 from binderlet.deploy.install.runner import (
     RECORD,
@@ -139,6 +139,14 @@ def test_a_part_that_is_left_out_this_time(tmp_path: Path) -> None:
     assert not host.exists(ours.path)
     assert [name_of(done) for done in read_record(host)] == ["/etc/one", "docker.service", "binderlet"]
     assert surplus(host, later) == []
+
+
+def test_what_needs_no_undoing_is_not_on_record(tmp_path: Path) -> None:
+    """A restart, such as after a change."""
+    host = FakeHost(tmp_path, lambda command: Said(0, "@1") if "show" in command else None)
+    install(host, plan(ONE, Fresh("x.service", [ONE.path])), quiet)
+    assert "systemctl restart x.service" in host.ran
+    assert len(read_record(host)) == 1
 
 
 def test_steps_that_are_left_as_they_are(tmp_path: Path) -> None:
