@@ -20,6 +20,7 @@ from binderlet.builder.base import BuildRequest
 from binderlet.builder.base_image import BaseImage, BaseImages
 from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.namespaces import Namespaces
+from binderlet.builder.stacks import IMAGE_PREFIX
 from binderlet.builder.toolchain import BuildCommand, Toolchain, choose_toolchain
 from binderlet.clients.docker import open_docker
 from binderlet.config.schema import BuilderSettings, EngineSettings
@@ -64,11 +65,13 @@ class Bench:
     store: LocalImages
     folder: Path
     images: list[str] = field(default_factory=list)
+    stacks_before: frozenset[str] = frozenset()
+    """Shared layers of somebody else's."""
 
     @asynccontextmanager
-    async def builder(self, *, bytecode: bool = True) -> AsyncIterator[BuildKitBuilder]:
-        """Give a builder whose package cache is empty."""
-        settings = BuilderSettings(bytecode=bytecode)
+    async def builder(self, *, bytecode: bool = True, shared: bool = True) -> AsyncIterator[BuildKitBuilder]:
+        """Give a builder whose package cache is empty; only with ``shared`` its environments share layers."""
+        settings = BuilderSettings(bytecode=bytecode, shared_layers=shared)
         state = self.folder / f"state-{uuid4().hex[:8]}"
         made = BuildKitBuilder(
             settings,
@@ -149,6 +152,7 @@ class Bench:
 
     def clean(self) -> None:
         """Remove the images."""
+        self.images += sorted(stack_images(self.tools) - self.stacks_before)
         docker(self.tools.program, "image", "rm", "--force", *dict.fromkeys(self.images), check=False)
 
 
@@ -162,13 +166,29 @@ async def bench() -> AsyncIterator[Bench]:
         tools = await choose_toolchain(socket=client.socket, engine_is_podman=client.is_podman)
         bases = BaseImages(client, BuilderSettings(), NETWORK, tools, folder / "base")
         base = await bases.ensure(BuildLog(folder / "base-log"))
-        made = Bench(tools, base, bases, LocalImages(client), folder)
+        before = frozenset(await asyncio.to_thread(stack_images, tools))
+        made = Bench(tools, base, bases, LocalImages(client), folder, stacks_before=before)
         yield made
     finally:
         if made is not None:
             made.clean()
         await client.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def settled(builder: BuildKitBuilder) -> None:
+    """Return once a builder has done what it does in the background after builds."""
+    await builder.bytecode.wait()
+    await builder.stacks.wait()
+
+
+def stack_images(tools: Toolchain) -> set[str]:
+    """Give the names of the images that hold the layers which environments share."""
+    return {
+        name
+        for name in docker(tools.program, "images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        if name.startswith(IMAGE_PREFIX)
+    }
 
 
 def write(folder: Path, files: Mapping[str, str | bytes]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from binderlet.builder import render
 from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.stack import Stack
 
 MOUNTS = (
     "--mount=type=secret,id=binderlet-environment,target=/run/binderlet/environment,mode=0444"
@@ -152,7 +153,7 @@ def test_exports() -> None:
 def test_both_at_once() -> None:
     """Two stages; the cache that all share is mounted where wheels are installed, and never for postBuild."""
     plan = replace(PLAN, requirements={"binder/requirements.txt": "x", "pins.txt": "y"}, post_build="postBuild")
-    lines = render.both("base:1", plan, "k", lock='{"environment": "k"}', workdir=True).splitlines()
+    lines = render.both("base:1", plan, "k", lock='{"environment": "k"}', workdir=True, stack=Stack()).splitlines()
     assert lines[0] == "FROM base:1 AS environment"
     assert "WORKDIR /home/jovyan" in lines
     second = lines.index("FROM environment")
@@ -168,3 +169,19 @@ def test_both_at_once() -> None:
     assert len(steps) == 1
     assert "type=cache" not in steps[0]
     assert "binderlet-uv" not in steps[0]
+
+
+def test_a_stack() -> None:
+    """Each package has a step of its own, word for word the same in every environment, after Debian's packages."""
+    stack = Stack(("numpy==2.1", "pandas==2"), "index")
+    plan = replace(PLAN, requirements={"binder/requirements.txt": "x"})
+    shared = render.stack("base:1", plan, stack, "stack-1").splitlines()
+    lines = render.both("base:1", plan, "k", lock="{}", workdir=False, stack=stack).splitlines()
+    assert lines[1:6] == shared[1:6]
+    flags, script = step(lines[4])
+    assert "--mount=type=cache,id=binderlet-uv-3.11," in flags
+    assert script.endswith(" --no-build --no-deps numpy==2.1")
+    assert ": index; " in script, "the same version from another index is another package"
+    assert shared[-1] == "LABEL binderlet.environment=stack-1 binderlet.image=environment"
+    other = render.both("base:1", replace(plan, requirements={}), "l", lock="{}", workdir=False, stack=stack)
+    assert other.splitlines()[1:6] == lines[1:6]

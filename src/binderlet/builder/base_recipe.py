@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from binderlet.builder.layout import UID, USER
+from binderlet.builder.requirements import pins_in
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import ConfigError
@@ -187,6 +188,12 @@ def requirements(settings: BuilderSettings, python: str) -> tuple[str, bool]:
     if all(getattr(settings, name) == fields[name].default for name in names):
         return _resource("requirements-old.txt" if python in OLD_PYTHONS else "requirements.txt"), True
     return _resource("requirements.in").format(**{name: getattr(settings, name) for name in names}), False
+
+
+def base_pins(settings: BuilderSettings, python: str) -> str:
+    """Give the packages of the base image that are locked, a line ``name==version`` each."""
+    text, is_locked = requirements(settings, python)
+    return "".join(f"{pin}\n" for pin in pins_in(text)) if is_locked else ""
 
 
 def extra_certificates(bundle: str, known: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -17,6 +18,7 @@ from weakref import WeakValueDictionary
 import binderlet
 from binderlet.builder import lock, remedy
 from binderlet.builder.base import BaseImage, BaseImages, Bring, BuildRequest, Images, Label
+from binderlet.builder.base_recipe import base_pins
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
@@ -25,6 +27,7 @@ from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_bui
 from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments, key_of
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.foundation import plan_on_base
+from binderlet.builder.index import uv_configuration
 from binderlet.builder.job import Outcome
 from binderlet.builder.keys import job_key
 from binderlet.builder.layers import Layers, Work, labels_of
@@ -33,9 +36,12 @@ from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.repo2docker import Repo2Docker
+from binderlet.builder.resolver import Resolver
 from binderlet.builder.running import Jobs
+from binderlet.builder.stack import Stack, source_of
+from binderlet.builder.stacks import Stacks
 from binderlet.builder.steps import mark
-from binderlet.builder.together import Together
+from binderlet.builder.together import Built, Together
 from binderlet.builder.toolchain import Toolchain
 from binderlet.builder.turns import Turns
 from binderlet.config.network import NetworkEnvironment
@@ -82,6 +88,16 @@ class BuildKitBuilder:
         self._namespaces = Namespaces(state / "cache-namespace")
         self._layers = Layers(settings, network, toolchain, self._jobs, self._namespaces)
         self.together = Together(self._layers, self._locks, label)
+        self.stacks = Stacks(
+            state / "stacks",
+            maker=self._layers,
+            images=images,
+            resolver=Resolver(state / "resolver", network),
+            source=source_of(network),
+            pins=lambda python: base_pins(settings, python),
+            settings=lambda work: uv_configuration(network, settings, work.plan),
+            ready=self.bytecode.wait,
+        )
         self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
 
     @property
@@ -106,6 +122,7 @@ class BuildKitBuilder:
     async def close(self) -> None:
         """See ``Builder``."""
         await self.together.close()
+        await self.stacks.close()
         await self.bytecode.close()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
@@ -172,11 +189,9 @@ class BuildKitBuilder:
         """Build the environment, and its content at once where that can be: then the image is given."""
         failed = None
         if self.together.can(work):
-            built = await self.together.build(
-                work, base, environment, lambda: self._lock_label(work, base, environment.key)
-            )
+            built = await self._build_together(work, base, environment)
             if built.has_environment:
-                await self._keep(work, base, environment)
+                await self._keep(work, base, environment, built.outcome.lock)
                 self._raise_unless_good(built.outcome, work)
                 if built.image is None:
                     await self.together.named(environment.key)
@@ -184,6 +199,20 @@ class BuildKitBuilder:
             failed = built.outcome
         await self._build_environment(work, base, environment, failed)
         return None
+
+    async def _build_together(self, work: Work, base: BaseImage, environment: Environment) -> Built:
+        """Build both at once, on layers that others have, too, where there are any that fit."""
+        on_stack = replace(work, stack=await self.stacks.find(work, base) if self._shares else Stack())
+        if on_stack.stack.pins:
+            work.log.write(f"Here already, in layers of other environments: {', '.join(on_stack.stack.pins)}.")
+        built = await self._together(on_stack, base, environment)
+        if built.has_environment or not on_stack.stack.pins or built.outcome.reason != "exited":
+            return built
+        work.log.write("Once more, in layers of its own...")
+        return await self._together(work, base, environment)
+
+    async def _together(self, work: Work, base: BaseImage, environment: Environment) -> Built:
+        return await self.together.build(work, base, environment, lambda: self._lock_label(work, base, environment.key))
 
     async def _build_content(self, work: Work, base: BaseImage, environment: Environment) -> None:
         """Add the content to an environment that is there, or was a moment ago."""
@@ -243,14 +272,21 @@ class BuildKitBuilder:
         self._raise_unless_good(outcome, work)
         if outcome.lock:
             await self._locks.keep(environment.key, outcome.lock)
-        await self._keep(work, base, environment)
+        await self._keep(work, base, environment, outcome.lock)
 
-    async def _keep(self, work: Work, base: BaseImage, environment: Environment) -> None:
-        """Put a new environment on record, and have its wheels compiled."""
+    async def _keep(self, work: Work, base: BaseImage, environment: Environment, lock: str) -> None:
+        """Put a new environment on record, and have its wheels compiled and its layers made for others to share."""
         await self.environments.use(environment)
         uses_cache = self._tools.has_cache_mounts and work.plan.conda is None
         if work.plan.requirements_file and uses_cache and self._settings.bytecode:
             self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._layers.limits))
+        if uses_cache and self._shares:
+            self.stacks.want(work, base, lock)
+
+    @property
+    def _shares(self) -> bool:
+        """Whether large packages get layers that environments share; an operator's own base image is left alone."""
+        return self._settings.shared_layers and not self._settings.base_image
 
     async def _solve(self, work: Work, key: str) -> Solution | None:
         """Give the conda packages of the environment, downloaded; None where it has none."""

@@ -27,8 +27,6 @@ log = structlog.get_logger(__name__)
 PROGRAM = "compile_wheels.py"
 SECONDS = 300
 """How long one run may compile; what is left is for the next one."""
-PART = 10
-"""A build in which somebody waits has so many times the CPU."""
 DELAY = 3.0
 """Seconds after a build: the session that waited for it starts first."""
 
@@ -119,7 +117,7 @@ class Bytecode:
             self._tools.environment,
             timeout=2 * SECONDS,
             progress="output",
-            steps=target.limits._replace(mark=name, share=max(2, target.limits.share // PART)),
+            steps=target.limits.in_background()._replace(mark=name),
         )
 
 

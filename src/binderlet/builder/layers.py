@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.running import Jobs
-from binderlet.builder.steps import NO_LIMITS, mark
+from binderlet.builder.stack import Stack
+from binderlet.builder.steps import NO_LIMITS, Limits, mark
 from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
@@ -50,6 +51,8 @@ class Work:
     plan: Plan
     log: BuildLog
     deadline: float
+    stack: Stack = field(default_factory=Stack)
+    """Packages that are there already, in layers of their own."""
 
 
 class Layers:
@@ -157,10 +160,24 @@ class Layers:
         finally:
             await asyncio.to_thread(silent.log.path.unlink, missing_ok=True)
 
+    async def stack(self, work: Work, base: BaseImage, image: str) -> Outcome:
+        """Make the layers of ``work.stack``, for which nobody waits, and give them the name ``image``."""
+        job = job_key(image)
+        dockerfile = render.stack(base.name, work.plan, work.stack, image.rpartition(":")[2])
+        uv = uv_configuration(self._network, self._settings, work.plan)
+        context = replace(self.context(job, dockerfile), uv=uv)
+        command = BuildCommand(
+            dockerfile=context.dockerfile_path,
+            context=context.root,
+            tag=image,
+            cache_namespace=self._namespaces.shared,
+        )
+        return await self.run(work, job, context, command, self.limits.in_background())
+
     def _both(self, work: Work, base: BaseImage, environment: Environment, job: str) -> tuple[Context, BuildCommand]:
         known = json.dumps(self.facts(work, base, environment.key))
         workdir = bool(self._settings.base_image)
-        dockerfile = render.both(base.name, work.plan, environment.key, lock=known, workdir=workdir)
+        dockerfile = render.both(base.name, work.plan, environment.key, lock=known, workdir=workdir, stack=work.stack)
         files = render.file_secrets(work.plan)
         context = replace(
             self.context(job, dockerfile),
@@ -200,8 +217,10 @@ class Layers:
         )
         return await self.run(work, job, replace(context, ignore=ignored), command)
 
-    async def run(self, work: Work, job: str, context: Context, command: BuildCommand) -> Outcome:
-        """Run the build tool as the job ``job``."""
+    async def run(
+        self, work: Work, job: str, context: Context, command: BuildCommand, limits: Limits | None = None
+    ) -> Outcome:
+        """Run the build tool as the job ``job``; ``limits`` where they are others than a build's."""
         tools = self._tools
         whole = replace(
             command,
@@ -218,7 +237,7 @@ class Layers:
                 limit=self._settings.log_limit,
                 timeout=seconds,
                 progress=progress(tools, work.plan),
-                steps=self.limits._replace(mark=mark(job)),
+                steps=(limits or self.limits)._replace(mark=mark(job)),
             )
 
         files = replace(context, hidden=tools.stowaways(whole))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from binderlet.builder.layout import COMMAND, ENTRYPOINT, HOME, PORT, PREFIX, REPO_DIR, UID, USER
 from binderlet.builder.plan import Plan
+from binderlet.builder.stack import Stack
 
 ENVIRONMENT_SECRET = "binderlet-environment"  # noqa: S105 - a name, not a secret
 CA_SECRET = "binderlet-ca"  # noqa: S105 - a name, not a secret
@@ -60,6 +61,7 @@ def environment(
     lock: str = "",
     workdir: bool = False,
     by_secrets: bool = False,
+    stack: Stack | None = None,
 ) -> str:
     """Write the Dockerfile of an environment; its context holds ``requirements/``.
 
@@ -68,13 +70,13 @@ def environment(
     the Debian packages, replace the base image's Python, which is strangers' code from then on: no cache either.
     ``lock``, JSON, is what the lock says beside the packages. With ``workdir`` the base is somebody else's, which may
     start elsewhere than in the repository. ``by_secrets`` takes the files from secrets instead of the context; a build
-    tool's cache does not look into these, but ``lock`` names the environment, and so all that is in them.
+    tool's cache does not look into these, but ``lock`` names the environment, and so all that is in them. ``stack``
+    has packages that get layers of their own, the same in each environment.
     """
     lines = [*stages, f"FROM {base}"]
     lock_mount = secret_mount(LOCK_PROGRAM, f"{STEP}/{LOCK_PROGRAM}") if by_secrets else LOCK_MOUNT
-    if plan.apt:
-        lines += ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)]
-    lines += [*steps, f"USER {USER}"]
+    lines += [*_debian(plan, cache_mounts=cache_mounts), *steps, f"USER {USER}"]
+    lines += _stack(plan, stack) if stack is not None else []
     if plan.requirements_file:
         mounts = f"{_files(plan, by_secrets=by_secrets)} {UV_MOUNT}" + (f" {lock_mount}" if lock else "")
         lines.append(_install(plan, lock, mounts, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
@@ -88,6 +90,12 @@ def environment(
         f"LABEL binderlet.environment={key} binderlet.image=environment",
     ]
     return "\n".join(lines) + "\n"
+
+
+def stack(base: str, plan: Plan, packages: Stack, key: str) -> str:
+    """Write the Dockerfile of the layers that environments share, up to the first that is an environment's own."""
+    lines = [f"FROM {base}", *_debian(plan), f"USER {USER}", *_stack(plan, packages)]
+    return "\n".join([*lines, f"LABEL binderlet.environment={key} binderlet.image=environment"]) + "\n"
 
 
 def content(base: str, plan: Plan, *, cache_mounts: bool = True) -> str:
@@ -115,13 +123,20 @@ def content(base: str, plan: Plan, *, cache_mounts: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
-def both(base: str, plan: Plan, key: str, *, lock: str, workdir: bool) -> str:
+def both(base: str, plan: Plan, key: str, *, lock: str, workdir: bool, stack: Stack) -> str:
     """Write one Dockerfile of both images, of which the environment is the stage ``ENVIRONMENT_STAGE``.
 
     Its context is the checkout; the environment's own files are secrets.
     """
     first = environment(
-        f"{base} AS {ENVIRONMENT_STAGE}", plan, key, wheels_only=True, lock=lock, workdir=workdir, by_secrets=True
+        f"{base} AS {ENVIRONMENT_STAGE}",
+        plan,
+        key,
+        wheels_only=True,
+        lock=lock,
+        workdir=workdir,
+        by_secrets=True,
+        stack=stack,
     )
     return first + content(ENVIRONMENT_STAGE, plan)
 
@@ -196,6 +211,20 @@ def _install(plan: Plan, lock: str, mounts: str, *, wheels_only: bool, cache_mou
     cache = _cache(shared_cache(plan.python))
     script = f"{enter}; {UV} --cache-dir {CACHE} --no-build {file}{_lock(lock, CACHE)}"
     return run_step(script, f"{cache} {mounts}")
+
+
+def _stack(plan: Plan, stack: Stack) -> list[str]:
+    """Render the steps of a stack; no code of any package runs in them. Where packages come from is in their text."""
+    install = f"{UV} --cache-dir {CACHE} --no-build --no-deps"
+    mounts = f"{_cache(shared_cache(plan.python))} {UV_MOUNT}"
+    return [
+        run_step(f": {stack.source}; {USE_UV_CONFIGURATION}; {install} {shlex.quote(pin)}", mounts)
+        for pin in stack.pins
+    ]
+
+
+def _debian(plan: Plan, *, cache_mounts: bool = True) -> list[str]:
+    return ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)] if plan.apt else []
 
 
 def _lock(facts: str, cache: str = "") -> str:

@@ -19,6 +19,7 @@ EDITABLE = re.compile(r"(?:-e|--editable(?=[\s=]))\s*=?\s*(.*)")
 FIND_LINKS = re.compile(r"(?:-f|--find-links(?=[\s=]))\s*=?\s*(.*)")
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 LINE_OPTIONS = re.compile(r"\s--?[a-zA-Z].*$")
+PIN = re.compile(r"(?m)^[a-z0-9]+(?:-[a-z0-9]+)*==[A-Za-z0-9.!+_-]+")
 CONDA_EXPORT = re.compile(r"[A-Za-z0-9._-]+=[0-9][^=]*(=\S+)?")
 
 
@@ -98,6 +99,11 @@ def resolve(line: Line, path: str) -> str:
     if found.startswith(("../", "/")) or found in {"..", "."}:
         raise BadRepository(f"{path}, line {line.number}: {line.target!r} is not in the repository.")
     return found
+
+
+def pins_in(text: str) -> list[str]:
+    """Give the pins, ``name==version``, with which lines of a tool's output begin."""
+    return PIN.findall(text)
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
