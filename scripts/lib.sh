@@ -40,14 +40,14 @@ available() { apt-cache show "$1" 2>/dev/null | grep -q '^Package:'; }
 
 # What the service itself needs.
 install_service_packages() {
-  local packages=(python3 python3-venv git git-lfs haproxy mmdebstrap ca-certificates)
+  local packages=(python3 python3-venv git git-lfs haproxy mmdebstrap nftables ca-certificates)
   ! grep -qi ubuntu /etc/os-release 2>/dev/null || packages+=(debian-archive-keyring)
   install_packages "${packages[@]}"
 }
 
 # What the tests and benchmarks need besides.
 install_test_packages() {
-  local packages=(podman busybox-static wrk openssh-client iproute2 docker-registry age nftables)
+  local packages=(podman busybox-static wrk openssh-client iproute2 docker-registry age)
   # Ubuntu's chromium package is a snap; there Playwright brings a browser of its own.
   grep -qi ubuntu /etc/os-release 2>/dev/null || packages+=(chromium)
   install_packages "${packages[@]}"

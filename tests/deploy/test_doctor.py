@@ -13,7 +13,13 @@ from binderlet.finding import Finding
 GOOD = Facts(
     needs_engine=True,
     engine=EngineFacts("/var/run/docker.sock", "Docker 20.10.24", "overlay2", buildx="0.13.1"),
-    programs={"haproxy": "2.6.12-1+deb12u4", "git": "2.39.5", "git-lfs": "3.3.0", "mmdebstrap": "1.3.5"},
+    programs={
+        "haproxy": "2.6.12-1+deb12u4",
+        "git": "2.39.5",
+        "git-lfs": "3.3.0",
+        "mmdebstrap": "1.3.5",
+        "nft": "1.0.6",
+    },
     disk_path="/srv",
     disk_free=100 * GIB,
     disk_least=5 * GIB,
@@ -49,12 +55,18 @@ def find(check: str, changes: dict[str, Any]) -> Finding:
     return next(finding for finding in evaluate(replace(GOOD, **changes)) if finding.check == check)
 
 
+def test_programs_that_are_not_needed() -> None:
+    """What was not looked for is not missed."""
+    facts = replace(GOOD, programs={"git": "2.39.5"})
+    assert not {"nft", "haproxy"} & {finding.check for finding in evaluate(facts)}
+
+
 def test_good_machine() -> None:
     """A good machine has every check, all of them well, and nothing to mend."""
     findings = evaluate(GOOD)
     assert [finding for finding in findings if finding.level != "ok" or finding.mend] == []
     assert [finding.check for finding in findings] == [
-        "engine", "storage", "buildkit", "haproxy", "git", "git-lfs", "mmdebstrap", "disk", "memory", "swap", "places",
+        "engine", "storage", "buildkit", "haproxy", "git", "git-lfs", "mmdebstrap", "nft", "disk", "memory", "swap", "places",
         "inotify instances", "inotify watches", "file descriptors", "port", "clock",
     ]  # fmt: skip
 
@@ -70,6 +82,7 @@ def test_good_machine() -> None:
         ("haproxy", programs(haproxy="2.2.9"), "fail", "2.2.9 is too old: 2.4 is needed", "Debian 12"),
         ("git", programs(git=None), "fail", "not installed", "apt-get install git"),
         ("git-lfs", programs(git_lfs=None), "warn", "stay pointers", "apt-get install git-lfs"),
+        ("nft", programs(nft=None), "warn", "private network", "apt-get install nftables"),
         ("mmdebstrap", programs(mmdebstrap=None), "warn", "base image", "builder.base_image"),
         ("disk", {"disk_free": 4 * GIB}, "fail", "4.0G free at /srv: builds are refused below 5G", "prune"),
         ("disk", {"disk_free": 9 * GIB}, "warn", "near the 5G", "builder.min_free_disk"),

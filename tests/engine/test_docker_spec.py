@@ -173,7 +173,7 @@ def test_session_network_request() -> None:
     assert session_network_request("mine", "owner-repo-abc") == {
         "Name": NAME,
         "Driver": "bridge",
-        "Options": {"isolate": "true"},
+        "Options": {"isolate": "true", "com.docker.network.bridge.name": "bl3fd3676268e5b"},
         "Labels": {"binderlet.instance": "mine", "binderlet.session": "owner-repo-abc"},
     }
 

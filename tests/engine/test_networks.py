@@ -7,6 +7,7 @@ import pytest
 from binderlet.clients.docker import DockerClient
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import container_name
+from binderlet.engine.guard import Unheld
 from binderlet.engine.networks import NetworkPerSession, SharedNetwork, networks_for
 from binderlet.errors import ConfigError, EngineUnavailable, LaunchFailed
 from support.scripted_engine import ScriptedEngine
@@ -20,13 +21,13 @@ BROKEN = (500, {"message": "it broke"})
 @pytest.fixture
 def shared(client: DockerClient) -> SharedNetwork:
     """Docker's network."""
-    return SharedNetwork(client, EngineSettings())
+    return SharedNetwork(client, EngineSettings(), Unheld())
 
 
 @pytest.fixture
 def single(client: DockerClient) -> NetworkPerSession:
     """Podman's networks."""
-    return NetworkPerSession(client, "mine")
+    return NetworkPerSession(client, "mine", Unheld())
 
 
 def test_each_engine_has_its_means(client: DockerClient) -> None:

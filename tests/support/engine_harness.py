@@ -13,11 +13,13 @@ from time import time
 from binderlet.clients.docker import open_docker
 from binderlet.clients.kubernetes import KubernetesClient
 from binderlet.clients.kubernetes_access import find_access
+from binderlet.config.egress import EgressSettings
 from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.base import Engine
 from binderlet.engine.docker import DockerEngine
 from binderlet.engine.fake import FakeEngine
+from binderlet.engine.guard import Guard
 from binderlet.engine.kubernetes import KubernetesEngine
 from binderlet.engine.kubernetes_spec import pod_name
 from binderlet.model import Limits, Session, SessionSpec
@@ -62,6 +64,8 @@ class Harness:
     settings: EngineSettings | None = None
     is_real: bool = False
     """Whether its sessions are processes, and ``end`` blocks."""
+    guard: Guard | None = None
+    """Of a real engine."""
 
 
 def spec_of(session_id: str = SPEC.id, command: tuple[str, ...] = SPEC.command) -> SessionSpec:
@@ -143,12 +147,16 @@ async def cluster_harness(cluster: Cluster) -> AsyncIterator[Harness]:
 
 
 @asynccontextmanager
-async def real_harness(api: EngineApi) -> AsyncIterator[Harness]:
-    """Drive a real engine, with an instance and a network that nobody else uses, and clean up."""
+async def real_harness(api: EngineApi, egress: EgressSettings | None = None) -> AsyncIterator[Harness]:
+    """Drive a real engine, with an instance and a network that nobody else uses, and clean up.
+
+    Sessions reach what they like, unless there are settings of what they may.
+    """
     instance, other = fresh_name(), fresh_name()
     settings = EngineSettings(socket=api.socket_path, network=instance)
     await asyncio.to_thread(tiny_image, api)
-    engine = DockerEngine(await open_docker(settings), settings, instance)
+    guard = Guard(egress or EgressSettings(mode="off"), instance)
+    engine = DockerEngine(await open_docker(settings), settings, instance, guard=guard)
 
     @asynccontextmanager
     async def rival() -> AsyncIterator[Engine]:
@@ -167,8 +175,9 @@ async def real_harness(api: EngineApi) -> AsyncIterator[Harness]:
 
     try:
         await engine.prepare()
-        yield Harness(engine, end, traces, rival, api, instance, settings, is_real=True)
+        yield Harness(engine, end, traces, rival, api, instance, settings, is_real=True, guard=guard)
     finally:
+        await guard.release()
         await engine.close()
         await asyncio.to_thread(api.clean, other, instance)
         await asyncio.to_thread(api.clean, instance, instance)

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from binderlet.config import Settings
 from binderlet.config.network import CA_VARIABLES, NetworkEnvironment
 from binderlet.errors import ConfigError
+from binderlet.events.metrics import Metrics
+from binderlet.launch.vitals import Vitals
 from binderlet.router.config import CERTIFICATE, Tls
 
 if TYPE_CHECKING:
@@ -61,3 +63,13 @@ def make_https(
     # An HAProxy that is a unit is another user of the same group.
     mode = 0o640 if settings.system.haproxy else 0o600
     return Https(settings.https, names_of(settings), state / "run" / CERTIFICATE, authority, swap, mode=mode)
+
+
+def watch_certificate(https: Https, vitals: Vitals, metrics: Metrics) -> None:
+    """Show the certificate among the checks and the metrics."""
+    vitals.include(https.check)
+    metrics.include(
+        "certificate_not_after_seconds",
+        "When the certificate ends, in seconds since 1970.",
+        lambda: https.not_after,
+    )

@@ -20,6 +20,7 @@ from binderlet.config.network import NetworkEnvironment
 from binderlet.engine.base import Engine
 from binderlet.engine.docker import DockerEngine
 from binderlet.engine.fake import FakeEngine
+from binderlet.engine.guard import Guard
 from binderlet.images.base import ImageStore
 from binderlet.images.fake import FakeImages
 from binderlet.images.local import LocalImages
@@ -58,6 +59,8 @@ class Machinery:
     tier: Tier | None = None
     """The second tier of images; None where there is none."""
     shelf: Shelf = Shelf()
+    guard: Guard | None = None
+    """Keeps the sessions' network rules; None where others do, or there are no sessions."""
 
 
 async def real_machinery(settings: Settings, network: NetworkEnvironment, state: Path) -> Machinery:
@@ -105,7 +108,16 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         chosen = settings.builder.base_image
         return (chosen,) if chosen else [found.name for found in await base.kept() if found.is_current]
 
-    engine = DockerEngine(docker, settings.engine, settings.server.instance, slice_=settings.system.sessions_slice)
+    guard = Guard(
+        settings.egress,
+        settings.server.instance,
+        helper=settings.system.helper,
+        urls=network.urls,
+        elsewhere=not docker.socket.startswith("/"),
+    )
+    engine = DockerEngine(
+        docker, settings.engine, settings.server.instance, slice_=settings.system.sessions_slice, guard=guard
+    )
     store = EngineStock(
         docker,
         Names(settings.builder.image_prefix),
@@ -115,7 +127,7 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         helper=settings.system.helper,
     )
     description = f"{docker}, {toolchain.description}"
-    return Machinery(engine, images, builder, description, close, tier, Shelf(store, names_of_bases))
+    return Machinery(engine, images, builder, description, close, tier, Shelf(store, names_of_bases), guard)
 
 
 async def fake_machinery() -> Machinery:

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,7 +14,7 @@ from binderlet.api.ports import Services
 from binderlet.app.backups import backup_check, make_schedule
 from binderlet.app.bucket import care_for
 from binderlet.app.front import Front, keep_secret, visitors_url
-from binderlet.app.https import make_https, webroot_of
+from binderlet.app.https import make_https, watch_certificate, webroot_of
 from binderlet.app.kubernetes import make_hibernator, tell_viewers
 from binderlet.app.machinery import Machinery, make_providers
 from binderlet.app.membership import Membership
@@ -49,9 +48,6 @@ from binderlet.sessions.pool import Pool
 from binderlet.sessions.reconcile import Reconciled
 from binderlet.sessions.standby import Crowd
 from binderlet.tasks import Tasks
-
-if TYPE_CHECKING:
-    from binderlet.router.https import Https
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +111,7 @@ class Service:
         self._backups = make_schedule(settings, network.ca_bundle)
         self.upkeep.bucket = care_for(settings, machinery.tier, state, network.ca_bundle)
         if self.https:
-            self._watch_certificate(self.https)
+            watch_certificate(self.https, self._vitals, self.record.metrics)
 
     def _make_record(self, network: NetworkEnvironment) -> None:
         settings = self.settings
@@ -144,14 +140,6 @@ class Service:
             self.view.status,
             {provider.id: provider.event_name for provider in self.providers.values()},
             ca_bundle=network.ca_bundle,
-        )
-
-    def _watch_certificate(self, https: Https) -> None:
-        self._vitals.include(https.check)
-        self.record.metrics.include(
-            "certificate_not_after_seconds",
-            "When the certificate ends, in seconds since 1970.",
-            lambda: https.not_after,
         )
 
     def _free_disk(self, path: Path) -> int:
@@ -329,6 +317,9 @@ class Service:
         if self._machinery.tier is not None:
             self._machinery.tier.busy = lambda: bool(self._crowd().starting or self.builds.running)
             self._machinery.tier.run(self.bus, self.record.metrics.registry, self._vitals.include)
+        if guard := self._machinery.guard:
+            self._vitals.include(guard.check)
+            self.tasks.start(guard.run(), name="network rules")
         self.tasks.start(self.membership.run(), name="federation")
         self.tasks.start(self.upkeep.housekeeper.run(), name="housekeeper")
         if care := self.upkeep.bucket:
@@ -381,13 +372,13 @@ class Service:
         if end is End.ALL:
             await self.standbys.end()
             await self._end_sessions()
+            if self._machinery.guard:
+                await self._machinery.guard.release()
         if end is End.ALL or not self.took_over:
             await self.router.shutdown()
-        for close in (
-            *(provider.close for provider in self.providers.values()),
-            self.sessions.close,
-        ):
-            await close()
+        for provider in self.providers.values():
+            await provider.close()
+        await self.sessions.close()
         await self.router.close()
         await self._machinery.close()
         await self._machinery.engine.close()

@@ -60,6 +60,12 @@ class NetworkEnvironment:
     left_out: tuple[str, ...] = ()
     """Sentences: what this machine uses that containers cannot, for the doctor."""
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """What containers are told to use; it may be on a private network."""
+        found = (self.http_proxy, self.https_proxy, self.index_url, *self.extra_index_urls, self.conda_mirror)
+        return tuple(filter(None, found))
+
     def variables(self, ca_bundle: str = "") -> dict[str, str]:
         """Give a container's environment variables; ``ca_bundle`` is where the container has the certificates."""
         found = dict(self.passed_on)

@@ -14,6 +14,7 @@ from binderlet.config.backup import BackupSettings
 from binderlet.config.bucket import BucketSettings
 from binderlet.config.builder_pods import BuilderPodsSettings
 from binderlet.config.disk import DiskSettings
+from binderlet.config.egress import EgressSettings
 from binderlet.config.federation import FederationSettings, SponsorSettings
 from binderlet.config.https import HttpsSettings
 from binderlet.config.kubernetes import KubernetesSettings
@@ -363,6 +364,7 @@ class Settings(Section):
     builder_pods: BuilderPodsSettings = BuilderPodsSettings()
     disk: DiskSettings = DiskSettings()
     network: NetworkSettings = NetworkSettings()
+    egress: EgressSettings = EgressSettings()
     registry: RegistrySettings = RegistrySettings()
     bucket: BucketSettings = BucketSettings()
     providers: ProviderSettings = ProviderSettings()

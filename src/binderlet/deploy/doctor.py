@@ -146,13 +146,16 @@ PROGRAMS: Mapping[str, tuple[Level, str, str]] = {
         "it makes the base image where there is none",
         "apt-get install mmdebstrap, or set builder.base_image",
     ),
+    "nft": ("warn", "sessions reach this machine and its private network", "apt-get install nftables"),
 }
 """How bad it is that a program is missing, why, and the mend."""
 
 
 def _programs(programs: Mapping[str, str | None]) -> Iterator[Finding]:
     for name, (level, why, mend) in PROGRAMS.items():
-        version = programs.get(name)
+        if name not in programs:
+            continue  # it is not needed here
+        version = programs[name]
         if version is None:
             yield Finding(name, level, f"not installed: {why}", mend)
         elif name == "haproxy" and _numbers(version) < HAPROXY_OLDEST:

@@ -41,7 +41,13 @@ TIMEOUT = 5.0
 """Seconds for one probe."""
 OLD_CLIENT_BEFORE = 23
 """Docker commands from this version on need the buildx plugin to ask for BuildKit."""
-VERSION_ARGUMENTS = {"haproxy": "-v", "git": "--version", "git-lfs": "version", "mmdebstrap": "--version"}
+VERSION_ARGUMENTS = {
+    "haproxy": "-v",
+    "git": "--version",
+    "git-lfs": "version",
+    "mmdebstrap": "--version",
+    "nft": "--version",
+}
 VERSION = re.compile(r"\d+\.\d+[\w.+-]*")
 ADMINISTRATORS = Path("/usr/sbin")
 """Where HAProxy is, which is not on every user's search path."""
@@ -64,7 +70,7 @@ def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, s
     return Facts(
         needs_engine=settings.engine.kind != "fake",
         engine=engine_facts(settings, environ),
-        programs={name: program_version(name, argument) for name, argument in VERSION_ARGUMENTS.items()},
+        programs=programs(settings),
         disk_path=str(place),
         disk_free=shutil.disk_usage(place).free,
         disk_least=settings.builder.min_free_disk,
@@ -82,6 +88,13 @@ def gather(settings: Settings, *, network: bool = False, environ: Mapping[str, s
         databases=tuple(databases(settings.paths.state)),
         cluster=cluster(settings),
     )
+
+
+def programs(settings: Settings) -> dict[str, str | None]:
+    """Give the programs that are needed, each with its version, or None where it is not installed."""
+    holds = settings.engine.kind == "docker" and settings.egress.mode != "off"
+    wanted = {name: argument for name, argument in VERSION_ARGUMENTS.items() if holds or name != "nft"}
+    return {name: program_version(name, argument) for name, argument in wanted.items()}
 
 
 def databases(state: Path) -> Iterator[Finding]:

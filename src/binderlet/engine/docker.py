@@ -34,6 +34,7 @@ from binderlet.engine.docker_spec import (
     session_from_list,
     sessions_of,
 )
+from binderlet.engine.guard import Holds
 from binderlet.engine.networks import CONFLICT, NOT_FOUND, networks_for
 from binderlet.errors import BinderletError, EngineUnavailable, LaunchFailed, NotFound, SessionDied
 from binderlet.model import Session, SessionSpec, SessionState
@@ -54,13 +55,21 @@ REMOVAL_TIMEOUT = 30.0
 class DockerEngine:
     """The engine port on Docker or Podman; the client is closed with it."""
 
-    def __init__(self, client: DockerClient, settings: EngineSettings, instance: str, *, slice_: str = "") -> None:
+    def __init__(
+        self,
+        client: DockerClient,
+        settings: EngineSettings,
+        instance: str,
+        *,
+        slice_: str = "",
+        guard: Holds | None = None,
+    ) -> None:
         self._client = client
         self._settings = settings
         self._slice = slice_
         self._parent = ""
         self._instance = instance
-        self._networks = networks_for(client, settings, instance)
+        self._networks = networks_for(client, settings, instance, guard)
         self._starts = Tasks("docker engine")
         self._stopped: deque[str] = deque(maxlen=1000)
         """The last that were stopped on purpose: engines tell of their end like of any other."""

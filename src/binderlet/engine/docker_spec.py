@@ -165,15 +165,27 @@ def network_problem(network: Json, settings: EngineSettings) -> str:
     return ""
 
 
+def bridge_of(network: Json) -> str:
+    """Give the interface on this machine of a network of Docker's."""
+    chosen = (network.get("Options") or {}).get("com.docker.network.bridge.name")
+    return str(chosen or f"br-{network.get('Id', '')[:12]}")
+
+
+def session_bridges(instance: str) -> str:
+    """Give what the interfaces of all sessions on Podman begin with, with a star at its end."""
+    return f"bl{hashlib.sha256(instance.encode()).hexdigest()[:4]}*"
+
+
 def session_network_request(instance: str, session_id: str) -> dict[str, Any]:
     """Give the body of the create request for one session's own network on Podman, named like its container.
 
     Podman cannot keep containers of one network apart, but ``isolate`` keeps networks apart.
     """
+    bridge = session_bridges(instance).rstrip("*") + hashlib.sha256(session_id.encode()).hexdigest()[:9]
     return {
         "Name": container_name(instance, session_id),
         "Driver": "bridge",
-        "Options": {"isolate": "true"},
+        "Options": {"isolate": "true", "com.docker.network.bridge.name": bridge},
         "Labels": {INSTANCE: instance, LABEL + "session": session_id},
     }
 

@@ -14,12 +14,15 @@ from binderlet.clients.docker import DockerClient, engine_errors
 from binderlet.config.schema import EngineSettings
 from binderlet.engine.docker_spec import (
     LABEL,
+    bridge_of,
     container_name,
     instance_filter,
     network_problem,
     network_request,
+    session_bridges,
     session_network_request,
 )
+from binderlet.engine.guard import Holds, Unheld
 from binderlet.errors import ConfigError
 
 NOT_FOUND, CONFLICT = 404, 409
@@ -32,10 +35,11 @@ class Networks(Protocol):
     """
 
     async def prepare(self) -> None:
-        """Make what is shared by all sessions where it is absent. Idempotent.
+        """Make what is shared by all sessions where it is absent, and have its network rules in force. Idempotent.
 
         Raises:
-            ConfigError: a network of that name exists and does not keep sessions apart.
+            ConfigError: a network of that name exists and does not keep sessions apart; or the rules are required and
+                cannot be set.
         """
 
     async def join(self, session_id: str) -> str:
@@ -52,12 +56,13 @@ class Networks(Protocol):
 class SharedNetwork:
     """Docker's: one bridge for all sessions, without traffic between them."""
 
-    def __init__(self, client: DockerClient, settings: EngineSettings) -> None:
+    def __init__(self, client: DockerClient, settings: EngineSettings, guard: Holds) -> None:
         self._client = client
         self._settings = settings
+        self._guard = guard
 
     async def prepare(self) -> None:
-        """Make the network, or check that the one of its name keeps sessions apart."""
+        """Make the network, or check that the one of its name keeps sessions apart; have its rules in force."""
         name = self._settings.network
         with engine_errors():
             try:
@@ -71,6 +76,7 @@ class SharedNetwork:
                 f"engine.network: the engine has a network {name!r}, but {problem}.",
                 hint=f"Remove it ('docker network rm {name}') or set engine.network to another name.",
             )
+        await self._guard.hold([bridge_of(network)])
 
     async def _create(self) -> dict[str, object]:
         try:
@@ -93,13 +99,15 @@ class SharedNetwork:
 class NetworkPerSession:
     """Podman's: an isolated bridge for each session; ``engine.network`` and ``engine.subnet`` mean nothing here."""
 
-    def __init__(self, client: DockerClient, instance: str) -> None:
+    def __init__(self, client: DockerClient, instance: str, guard: Holds) -> None:
         self._client = client
         self._instance = instance
+        self._guard = guard
         self._in_use: set[str] = set()
 
     async def prepare(self) -> None:
-        """Remove networks whose session is gone, such as after the control plane was killed."""
+        """Have the rules in force for all; remove networks whose session is gone, as after a killed control plane."""
+        await self._guard.hold([session_bridges(self._instance)])
         with engine_errors():
             ours = instance_filter(self._instance)
             networks = await self._client.call("GET", "networks", params=ours)
@@ -129,8 +137,8 @@ class NetworkPerSession:
                     raise
 
 
-def networks_for(client: DockerClient, settings: EngineSettings, instance: str) -> Networks:
-    """Give the means that this engine has."""
+def networks_for(client: DockerClient, settings: EngineSettings, instance: str, guard: Holds | None = None) -> Networks:
+    """Give the means that this engine has; without a guard, sessions reach what they like."""
     if client.is_podman:
-        return NetworkPerSession(client, instance)
-    return SharedNetwork(client, settings)
+        return NetworkPerSession(client, instance, guard or Unheld())
+    return SharedNetwork(client, settings, guard or Unheld())

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from binderlet.clients import nftables
 from binderlet.clients.cgroups import Cgroups, CgroupsUnusable
+from binderlet.clients.nftables import NftablesUnusable
 from binderlet.deploy.helper.actions import Actions
-from binderlet.deploy.helper.requests import LayerSize, LimitBuilds, Reclaim, Refused, System, Tend
+from binderlet.deploy.helper.requests import Hold, LayerSize, LimitBuilds, Reclaim, Refused, Release, System, Tend
+from binderlet.engine.egress import Rules
 
 ID = "a1" * 32
 
@@ -106,3 +109,26 @@ def test_the_debian_part(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "err").read_text() == "words\n"
     with pytest.raises(Refused, match="did not come along"):
         actions.do(request, [os.open(os.devnull, os.O_RDONLY)][:0])
+
+
+def test_network_rules(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are set from the fields of the request alone, taken away, and what fails is said."""
+    done: list[str] = []
+
+    def ensure(_table: str, mark: str, script: str) -> bool:
+        done.append(script)
+        return f"chain {mark}" in script
+
+    monkeypatch.setattr(nftables, "ensure", ensure)
+    monkeypatch.setattr(nftables, "remove", done.append)
+    rules = Rules("mine", ("br-0",), ("80",))
+    assert Actions(root).do(Hold(rules), []) == {"changed": True}
+    assert Actions(root).do(Release("mine"), []) == {}
+    assert 'iifname "br-0"' in done[0]
+    assert done[1] == "binderlet-egress-mine"
+
+    def refuse(*_: object) -> bool:
+        raise NftablesUnusable("nft is not installed")
+
+    monkeypatch.setattr(nftables, "ensure", refuse)
+    assert Actions(root).do(Hold(rules), []) == {"failed": "nft is not installed"}

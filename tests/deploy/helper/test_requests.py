@@ -8,13 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binderlet.deploy.helper.requests import LayerSize, LimitBuilds, Reclaim, Refused, System, Tend, parse
+from binderlet.deploy.helper.requests import (
+    Hold,
+    LayerSize,
+    LimitBuilds,
+    Reclaim,
+    Refused,
+    Release,
+    System,
+    Tend,
+    parse,
+)
+from binderlet.engine.egress import Rules
 
 ID = "a1" * 32
 MARK = "job-1.binderlet.invalid"
 TEND = {"verb": "tend", "mark": MARK, "share": 100, "processes": 64, "oom_score": 500, "disk": 0}
 LINE = "deb http://deb.debian.org/debian bookworm main"
 SYSTEM = {"verb": "system", "suite": "bookworm", "lines": [LINE], "environment": {"http_proxy": "http://p:3128"}}
+
+EGRESS = {
+    "verb": "egress",
+    "name": "mine",
+    "bridges": ["br-0a", "bl0f0f*"],
+    "ports": ["80"],
+    "allow": ["10.0.0.0/8 all"],
+}
 
 
 def test_what_there_is() -> None:
@@ -24,6 +43,8 @@ def test_what_there_is() -> None:
         ({"verb": "limit", "memory": 0, "processes": 512, "weight": 50}, LimitBuilds(0, 512, 50)),
         (TEND, Tend(MARK, 100, 64, 500, 0)),
         ({"verb": "layer-size", "driver": "overlay2", "chain": ID}, LayerSize("overlay2", ID)),
+        (EGRESS, Hold(Rules("mine", ("br-0a", "bl0f0f*"), ("80",), (("10.0.0.0/8", "all"),)))),
+        ({"verb": "egress-end", "name": "mine"}, Release("mine")),
         (SYSTEM, System("bookworm", (LINE,), {"http_proxy": "http://p:3128"})),
     ):
         assert parse(json.dumps(body).encode()) == request
@@ -47,6 +68,12 @@ def test_what_there_is() -> None:
         TEND | {"cpu": ["/etc"]},
         {"verb": "layer-size", "driver": "../..", "chain": ID},
         {"verb": "layer-size", "driver": "overlay2", "chain": "../../../../etc/passwd"},
+        EGRESS | {"name": "x; flush ruleset"},
+        EGRESS | {"bridges": ["*"]},
+        EGRESS | {"bridges": ['br-0" accept; iifname "x']},
+        EGRESS | {"ports": ["80 } accept"]},
+        EGRESS | {"allow": ["0.0.0.0/0 all\n"]},
+        {"verb": "egress-end", "name": ""},
         SYSTEM | {"suite": "../x"},
         SYSTEM | {"lines": ["deb [trusted=yes] http://evil/ bookworm main"]},
         SYSTEM | {"lines": ["deb file:///etc bookworm main"]},

@@ -13,8 +13,21 @@ from typing import Any
 
 from binderlet.builder import steps
 from binderlet.builder.group import ROOT, GroupLimits, limit_builds, step_places
+from binderlet.clients import nftables
 from binderlet.clients.cgroups import Cgroups, CgroupsUnusable
-from binderlet.deploy.helper.requests import LayerSize, LimitBuilds, Reclaim, Refused, Request, System, Tend
+from binderlet.clients.nftables import NftablesUnusable
+from binderlet.deploy.helper.requests import (
+    Hold,
+    LayerSize,
+    LimitBuilds,
+    Reclaim,
+    Refused,
+    Release,
+    Request,
+    System,
+    Tend,
+)
+from binderlet.engine.egress import mark, render, table
 
 DAEMON = Path("/etc/docker/daemon.json")
 STORE = Path("/var/lib/docker")
@@ -46,6 +59,8 @@ class Actions:
                 return {"size": self._layer_size(request)}
             case System():
                 return {"code": self._system(request, descriptors)}
+            case Hold() | Release():
+                return _network_rules(request)
             case Tend():
                 raise Refused("it takes a connection of its own")
 
@@ -99,6 +114,17 @@ class Actions:
             check=False,
         )
         return done.returncode
+
+
+def _network_rules(request: Hold | Release) -> dict[str, Any]:
+    try:
+        if isinstance(request, Release):
+            nftables.remove(table(request.name))
+            return {}
+        rules = request.rules
+        return {"changed": nftables.ensure(table(rules.name), mark(rules), render(rules))}
+    except NftablesUnusable as error:
+        return {"failed": str(error)}
 
 
 def close_all(descriptors: list[int]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from binderlet.engine.egress import Rules
 
 CONTAINER = re.compile(r"[0-9a-f]{64}")
 MARK = re.compile(r"[a-z0-9-]{1,80}\.binderlet\.invalid")
@@ -16,6 +18,11 @@ LINE = re.compile(r"deb https?://[A-Za-z0-9.:_~/@%+-]+ (bookworm|trixie)(-update
 PROXY = re.compile(r"[A-Za-z0-9.:_~/@%+,*\[\]-]{0,2000}")
 VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 MOST_LINES = 12
+SERVICE = re.compile(r"[a-z][a-z0-9-]{0,30}")
+BRIDGE = re.compile(r"[A-Za-z][0-9A-Za-z_.-]{0,14}|bl[0-9a-f]{4}[*]")
+PORTS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?")
+DESTINATION = re.compile(rf"[0-9a-f.:]{{1,45}}/[0-9]{{1,3}} ({PORTS.pattern}|all)")
+MOST_RULES = 256
 
 
 class Refused(Exception):
@@ -69,7 +76,21 @@ class System:
     """Proxies."""
 
 
-Request = Reclaim | LimitBuilds | Tend | LayerSize | System
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Have these network rules in force for sessions."""
+
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take a service's network rules away."""
+
+    name: str
+
+
+Request = Reclaim | LimitBuilds | Tend | LayerSize | System | Hold | Release
 
 
 def parse(line: bytes) -> Request:
@@ -161,10 +182,24 @@ def _system(fields: Fields) -> Request:
     )
 
 
-READERS = {
+def _hold(fields: Fields) -> Request:
+    allow = (each.split(" ") for each in fields.texts("allow", DESTINATION, MOST_RULES))
+    return Hold(
+        Rules(
+            fields.text("name", SERVICE),
+            fields.texts("bridges", BRIDGE, MOST_LINES),
+            fields.texts("ports", PORTS, MOST_RULES),
+            tuple((subnet, ports) for subnet, ports in allow),
+        )
+    )
+
+
+READERS: Mapping[str, Callable[[Fields], Request]] = {
     "reclaim": lambda fields: Reclaim(fields.text("container", CONTAINER)),
     "limit": _limit,
     "tend": _tend,
     "layer-size": lambda fields: LayerSize(fields.text("driver", DRIVER), fields.text("chain", CONTAINER)),
     "system": _system,
+    "egress": _hold,
+    "egress-end": lambda fields: Release(fields.text("name", SERVICE)),
 }
