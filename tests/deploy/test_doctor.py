@@ -66,8 +66,8 @@ def test_good_machine() -> None:
     findings = evaluate(GOOD)
     assert [finding for finding in findings if finding.level != "ok" or finding.mend] == []
     assert [finding.check for finding in findings] == [
-        "engine", "storage", "buildkit", "haproxy", "git", "git-lfs", "mmdebstrap", "nft", "disk", "memory", "swap", "places",
-        "inotify instances", "inotify watches", "file descriptors", "port", "clock",
+        "engine", "storage", "buildkit", "haproxy", "git", "git-lfs", "mmdebstrap", "nft", "disk", "memory", "swap",
+        "places", "inotify instances", "inotify watches", "file descriptors", "port", "clock",
     ]  # fmt: skip
 
 
