@@ -25,6 +25,7 @@ async def test_haproxy_takes_them() -> None:
                 "https": {"mode": "acme", "port": free_port(), "email": "you@b.test"},
                 "paths": {"state": str(state)},
                 "system": {"haproxy": True},
+                "proxies": {"trusted": ["10.0.0.0/8"], "proxy_protocol": True},
             }
         )
         await write_first_files(settings)
@@ -33,6 +34,7 @@ async def test_haproxy_takes_them() -> None:
         check = [program, "-c", "-f", "haproxy.cfg"]
         done = await asyncio.to_thread(subprocess.run, check, cwd=run, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
+        assert "expect-proxy layer4 if { src 10.0.0.0/8 }" in await asyncio.to_thread((run / "haproxy.cfg").read_text)
         status = await asyncio.to_thread((run / "certificate.pem").stat)
         assert status.st_mode & 0o777 == 0o640
         assert await asyncio.to_thread((run / "routes.map").read_text) == ""

@@ -27,7 +27,7 @@ def test_frozen() -> None:
     ("section", "key", "value", "kept"),
     [
         ("server", "public_url", "https://b.example.org", "https://b.example.org/"),
-        ("server", "public_url", "https://b.example.org/x/", "https://b.example.org/x/"),
+        ("server", "badge_base_url", "https://b.example.org/x/", "https://b.example.org/x/"),
         ("server", "public_url", "", ""),
         ("engine", "subnet", "10.89.0.0/16", "10.89.0.0/16"),
         ("engine", "subnet", "", ""),
@@ -48,6 +48,7 @@ def test_accepted(section: str, key: str, value: Any, kept: Any) -> None:  # noq
         ("server", "public_url", "binder.example.org"),
         ("server", "public_url", "ftp://binder.example.org"),
         ("server", "public_url", "https://"),
+        ("server", "public_url", "https://example.org/binder/"),
         ("server", "badge_base_url", "https://x?query"),
         ("server", "instance", "Upper Case"),
         ("engine", "subnet", "10.89.0.1/16"),

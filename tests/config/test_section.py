@@ -13,6 +13,7 @@ from binderlet.config.section import (
     HexadecimalSecret,
     RegularExpression,
     Section,
+    SiteAddress,
     Subnet,
     WebAddress,
 )
@@ -22,6 +23,7 @@ class Everything(Section):
     """One key of each kind."""
 
     address: WebAddress = ""
+    site: SiteAddress = ""
     path: AbsolutePath = Path("/")
     file: FilePath = ""
     subnet: Subnet = ""
@@ -34,6 +36,8 @@ class Everything(Section):
     [
         ("address", "https://b.example.org/x", "https://b.example.org/x/"),
         ("address", "", ""),
+        ("site", "https://b.example.org:8443", "https://b.example.org:8443/"),
+        ("site", "", ""),
         ("path", "/srv", Path("/srv")),
         ("file", "/etc/x.pem", "/etc/x.pem"),
         ("file", "", ""),
@@ -53,6 +57,7 @@ def test_accepted(key: str, value: str, kept: object) -> None:
     [
         ("address", "binder.example.org"),
         ("address", "https://x?query"),
+        ("site", "https://b.example.org/binder/"),
         ("path", "relative"),
         ("file", "relative.pem"),
         ("subnet", "10.89.0.1/16"),

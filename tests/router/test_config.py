@@ -13,6 +13,8 @@ from binderlet.router.config import (
     NOTES,
     Others,
     Plan,
+    Proxies,
+    Tls,
     bind_address,
     fingerprint_of,
     max_connections,
@@ -98,6 +100,8 @@ def test_quote() -> None:
         PLAN,
         replace(PLAN, host="::", secure=True, cors_allow_origin=""),
         replace(PLAN, host="::1", cors_allow_origin="https://it's.example"),
+        replace(PLAN, proxies=Proxies(("10.0.0.0/8", "fd00::/8"))),
+        replace(PLAN, proxies=Proxies(("10.0.0.0/8",), proxy_protocol=True)),
     ],
 )
 def test_haproxy_accepts_it(plan: Plan, tmp_path: Path) -> None:
@@ -110,6 +114,14 @@ def test_haproxy_accepts_it(plan: Plan, tmp_path: Path) -> None:
         ["haproxy", "-c", "-f", "haproxy.cfg"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_https_that_a_proxy_has_ended() -> None:
+    """Who came to a trusted proxy by https is not sent to https again; nobody else can say so."""
+    text = render(replace(PLAN, tls=Tls(443), proxies=Proxies(("10.0.0.0/8",))))
+    assert "acl tls var(txn.scheme) -m str https" in text
+    assert text.index("set-var(txn.scheme)") < text.index("redirect code 308")
+    assert "txn.scheme" not in render(replace(PLAN, tls=Tls(443)))
 
 
 @pytest.mark.haproxy

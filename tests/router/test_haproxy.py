@@ -15,13 +15,14 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from multidict import CIMultiDict
 
 from binderlet.clients.haproxy import HAProxyClient
 from binderlet.config.schema import ServerSettings
 from binderlet.errors import AddressInUse, ConfigError, MissingProgram, RouterUnavailable
 from binderlet.model import Route
 from binderlet.router import haproxy, process
-from binderlet.router.config import Others
+from binderlet.router.config import Others, Proxies
 from binderlet.router.error_pages import ErrorPages
 from binderlet.router.haproxy import HAProxyRouter
 from support.routers import folder_for_sockets, haproxy_router, running_haproxy
@@ -72,7 +73,7 @@ async def until(check: Callable[[], bool]) -> None:
 
 def another(router: HAProxyRouter, state: Path, **server: str) -> HAProxyRouter:
     """Make the router that the next control plane on this folder and port would make."""
-    return haproxy_router(state, port=router.url_port, **server)
+    return haproxy_router(state, port=router.url_port, proxies=None, **server)
 
 
 async def changed(router: HAProxyRouter, state: Path) -> HAProxyRouter:
@@ -120,6 +121,72 @@ class TestControlPlane:
             await router.add(Route("s", up.address))
             async with http.get(url(router, "/user/s/")) as reply:
                 assert (await reply.json())["headers"]["x-forwarded-proto"] == "https"
+
+
+class TestBehindProxies:
+    """Who the visitor is, where proxies stand before this machine."""
+
+    @pytest.mark.parametrize(
+        ("given", "visitor"),
+        [
+            ([], "127.0.0.1"),
+            (["203.0.113.9"], "203.0.113.9"),
+            (["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+            (["6.6.6.6", "203.0.113.9, 10.1.2.3"], "203.0.113.9"),
+            (["6.6.6.6, 2001:db8::7, 10.1.2.3, 10.9.9.9"], "2001:db8::7"),
+            (["203.0.113.9:4711"], "203.0.113.9"),
+            (["203.0.113.9, nonsense"], "127.0.0.1"),
+            (["203.0.113.9, unknown, 10.1.2.3"], "10.1.2.3"),
+            (["10.1.1.1, 10.1.1.2"], "10.1.1.1"),
+        ],
+    )
+    async def test_trusted(self, state: Path, http: aiohttp.ClientSession, given: list[str], visitor: str) -> None:
+        """The visitor is the last address that none of the trusted ones has, whatever the visitor says besides."""
+        proxies = Proxies(("127.0.0.0/8", "10.0.0.0/8"))
+        headers = CIMultiDict([("X-Forwarded-Proto", "HTTPS"), *(("X-Forwarded-For", each) for each in given)])
+        async with running_haproxy(state, proxies=proxies) as router, upstream() as up:
+            await router.add(Route("s", up.address))
+            async with http.get(url(router, "/user/s/"), headers=headers) as reply:
+                seen = (await reply.json())["headers"]
+        assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == (visitor, "https")
+
+    async def test_strangers(self, state: Path, http: aiohttp.ClientSession) -> None:
+        """Whoever is not trusted says nothing of who they are."""
+        proxies = Proxies(("10.0.0.0/8",))
+        headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+        async with running_haproxy(state, proxies=proxies) as router, upstream() as up:
+            await router.add(Route("s", up.address))
+            async with http.get(url(router, "/user/s/"), headers=headers) as reply:
+                seen = (await reply.json())["headers"]
+        assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == ("127.0.0.1", "http")
+
+    @pytest.mark.parametrize(
+        ("trusted", "visitor"), [(("127.0.0.0/8",), "203.0.113.9"), (("127.0.0.0/8", "203.0.113.0/24"), "198.51.100.7")]
+    )
+    async def test_proxy_protocol(self, state: Path, trusted: tuple[str, ...], visitor: str) -> None:
+        """The visitor is who the balancer says; behind it, one that is trusted too may say more by a header."""
+        proxies = Proxies(trusted, proxy_protocol=True)
+        async with running_haproxy(state, proxies=proxies) as router, upstream() as up:
+            await router.add(Route("s", up.address))
+            reader, writer = await asyncio.open_connection("127.0.0.1", router.url_port)
+            head = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 80\r\n"
+            head += "GET /user/s/ HTTP/1.1\r\nHost: b\r\nX-Forwarded-For: 198.51.100.7\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode())
+            answer = await reader.read()
+            writer.close()
+        assert f'"x-forwarded-for": "{visitor}"' in answer.decode()
+
+    async def test_proxy_protocol_of_strangers(self, state: Path, http: aiohttp.ClientSession) -> None:
+        """Others speak plain HTTP, and cannot use it to lie."""
+        proxies = Proxies(("10.0.0.0/8",), proxy_protocol=True)
+        async with running_haproxy(state, proxies=proxies) as router, upstream() as up:
+            await router.add(Route("s", up.address))
+            async with http.get(url(router, "/user/s/")) as reply:
+                assert (await reply.json())["headers"]["x-forwarded-for"] == "127.0.0.1"
+            reader, writer = await asyncio.open_connection("127.0.0.1", router.url_port)
+            writer.write(b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 80\r\nGET /user/s/ HTTP/1.0\r\n\r\n")
+            assert b" 400 " in await reader.readline()
+            writer.close()
 
 
 class TestRefusals:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from binderlet.config.schema import ServerSettings
+from binderlet.router.config import Proxies
 from binderlet.router.haproxy import HAProxyRouter
 from support.upstreams import free_port
 
@@ -23,16 +24,18 @@ def folder_for_sockets() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def haproxy_router(state: Path, *, port: int = 0, **server: str) -> HAProxyRouter:
+def haproxy_router(state: Path, *, port: int = 0, proxies: Proxies | None = None, **server: str) -> HAProxyRouter:
     """Make a router on a free port of the loopback, not started."""
     settings = ServerSettings(host="127.0.0.1", port=port or free_port(), **server)
-    return HAProxyRouter(settings, state, state / "run" / "control.sock")
+    return HAProxyRouter(settings, state, state / "run" / "control.sock", proxies=proxies)
 
 
 @asynccontextmanager
-async def running_haproxy(state: Path, *, port: int = 0, **server: str) -> AsyncIterator[HAProxyRouter]:
+async def running_haproxy(
+    state: Path, *, port: int = 0, proxies: Proxies | None = None, **server: str
+) -> AsyncIterator[HAProxyRouter]:
     """Run HAProxy until the block ends."""
-    router = haproxy_router(state, port=port, **server)
+    router = haproxy_router(state, port=port, proxies=proxies, **server)
     try:
         await router.prepare()
         yield router

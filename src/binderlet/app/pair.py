@@ -21,6 +21,7 @@ import structlog
 from binderlet.api.server import UnixServer
 from binderlet.app.front import visitors_url
 from binderlet.app.kubernetes import kubernetes_machinery
+from binderlet.app.router import proxies_of
 from binderlet.app.run import Handle
 from binderlet.app.service import End, Service, Step
 from binderlet.clients.kubernetes import KubernetesClient
@@ -105,6 +106,7 @@ class Pair:
             state / "run" / "control.sock",
             title=settings.pages.title,
             others=Others(pair.port, secret),
+            proxies=proxies_of(settings),
             beside=pair.haproxy == "beside",
         )
         candidate = Candidate(self.name, address, pair.lease_for)

@@ -9,8 +9,14 @@ from pathlib import Path
 from binderlet.app.https import make_https, tls_of
 from binderlet.config import Settings
 from binderlet.config.network import network_environment, read_text
-from binderlet.router.config import MAP
+from binderlet.router.config import MAP, Proxies
 from binderlet.router.haproxy import HAProxyRouter
+
+
+def proxies_of(settings: Settings) -> Proxies | None:
+    """Give what HAProxy has to know of what stands before it."""
+    trusted = tuple(settings.proxies.trusted)
+    return Proxies(trusted, settings.proxies.proxy_protocol) if trusted else None
 
 
 def make_router(settings: Settings, state: Path) -> HAProxyRouter:
@@ -21,6 +27,7 @@ def make_router(settings: Settings, state: Path) -> HAProxyRouter:
         state / "run" / "control.sock",
         title=settings.pages.title,
         tls=tls_of(settings),
+        proxies=proxies_of(settings),
         is_unit=settings.system.haproxy,
     )
 

@@ -20,8 +20,9 @@ from binderlet.config.https import HttpsSettings
 from binderlet.config.kubernetes import KubernetesSettings
 from binderlet.config.pair import PairSettings
 from binderlet.config.providers import ProviderSettings
+from binderlet.config.proxies import ProxySettings
 from binderlet.config.registry import RegistrySettings
-from binderlet.config.section import HexadecimalSecret, RegularExpression, Section, Subnet, WebAddress
+from binderlet.config.section import HexadecimalSecret, RegularExpression, Section, SiteAddress, Subnet, WebAddress
 from binderlet.config.statistics import ArchiveSettings, StatisticsSettings
 from binderlet.config.system import SystemSettings
 from binderlet.config.units import ByteSize, Duration
@@ -32,10 +33,10 @@ class ServerSettings(Section):
 
     host: str = Field("0.0.0.0", description="Address HAProxy listens on.")  # noqa: S104 - a public service
     port: int = Field(8585, ge=1, le=65535, description="Port HAProxy listens on.")
-    public_url: WebAddress = Field(
+    public_url: SiteAddress = Field(
         "",
-        description="The URL visitors type, such as https://binder.example.org/. Empty: the address each request "
-        "was made to.",
+        description="The URL visitors type, such as https://binder.example.org/; without a path. Empty: the address "
+        "each request was made to.",
     )
     instance: str = Field(
         "binderlet",
@@ -351,6 +352,7 @@ class Settings(Section):
 
     server: ServerSettings = ServerSettings()
     https: HttpsSettings = HttpsSettings()
+    proxies: ProxySettings = ProxySettings()
     paths: PathSettings = PathSettings()
     engine: EngineSettings = EngineSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()

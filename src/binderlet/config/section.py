@@ -21,6 +21,17 @@ def web_address(value: str) -> str:
     return value.rstrip("/") + "/"
 
 
+def site_address(value: str) -> str:
+    """Check the URL of a whole site: nothing but a host, and a port."""
+    value = web_address(value)
+    if urlsplit(value).path.strip("/"):
+        raise ValueError(
+            f"{value!r} has a path, but badges, sessions and the API are at the root of a host; give this service a "
+            "name of its own, such as https://binder.example.org/"
+        )
+    return value
+
+
 def subnet(value: str) -> str:
     """Check a subnet such as 10.89.0.0/16; empty stays empty."""
     if value:
@@ -57,6 +68,7 @@ def file_path(value: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(web_address)]
+SiteAddress = Annotated[str, AfterValidator(site_address)]
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 FilePath = Annotated[str, AfterValidator(file_path)]
 Subnet = Annotated[str, AfterValidator(subnet)]

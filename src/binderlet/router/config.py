@@ -20,6 +20,8 @@ CERTIFICATE = "certificate.pem"
 SOCKET = "haproxy.sock"
 MASTER_SOCKET = "master.sock"
 MAX_CONNECTIONS = 8000
+MOST_PROXIES = 4
+"""One behind the other."""
 HTTPS_PORT = 443
 SPARE_FILES = 200
 """File descriptors left for listeners, health and sockets beside two per connection."""
@@ -51,6 +53,16 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxies:
+    """What stands between the visitors and this HAProxy, and is believed."""
+
+    trusted: tuple[str, ...]
+    """Subnets."""
+    proxy_protocol: bool = False
+    """Whether they say whom they bring before the first byte."""
+
+
+@dataclass(frozen=True, slots=True)
 class Others:
     """Further HAProxies with the same sessions: one control plane leads, and the others' HAProxies pass on to its."""
 
@@ -78,6 +90,7 @@ class Plan:
     """``user:group`` to become after start; empty: stay who we are."""
     tls: Tls | None = None
     others: Others | None = None
+    proxies: Proxies | None = None
     socket_mode: str = "600"
     """Of the socket that HAProxy is led by: of this user alone, or of its group."""
 
@@ -178,12 +191,12 @@ def _frontend(plan: Plan) -> str:
     return f"""\
 frontend visitors
   bind {bind_address(plan.host, plan.port)}
-{_https(plan)}  http-request deny deny_status 405 if {{ method CONNECT TRACE }}
+{_proxied(plan.proxies)}{_https(plan)}  http-request deny deny_status 405 if {{ method CONNECT TRACE }}
   http-request deny deny_status 400 if {{ path_beg // }}
 
   # We are the edge: what a client says about itself is not passed on.
   http-request del-header ^(forwarded|x-forwarded-.*|x-real-ip|x-scheme|proxy)$ -m reg
-  http-request set-header X-Forwarded-For %[src]
+  http-request set-header X-Forwarded-For %[{"var(txn.visitor)" if plan.proxies else "src"}]
   http-request set-header X-Forwarded-Proto {scheme}
 {_https_mark(plan)}  http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
 
@@ -272,8 +285,31 @@ backend leader
     return [entrance, pair, leader]
 
 
+def _proxied(proxies: Proxies | None) -> str:
+    """Give the rules that find the visitor behind proxies: the last address in what they say that is none of theirs."""
+    if proxies is None:
+        return ""
+    trusted = " ".join(proxies.trusted)
+    lines = [f"tcp-request connection expect-proxy layer4 if {{ src {trusted} }}"] if proxies.proxy_protocol else []
+    lines += [
+        f"acl from_proxy src {trusted}",
+        "http-request set-var(txn.scheme) req.hdr(x-forwarded-proto),lower if from_proxy",
+        "http-request set-var(txn.visitor) src",
+        f"acl behind var(txn.visitor) -m ip {trusted}",
+    ]
+    # What is left of something that is no address may be the visitor's own words.
+    readable = ""
+    for place in range(1, MOST_PROXIES + 1):
+        address = f"req.hdr_ip(x-forwarded-for,-{place})"
+        lines.append(f"http-request set-var(txn.visitor) {address} if behind{readable}")
+        readable += f" {{ {address} -m found }}"
+    return "".join(f"  {line}\n" for line in lines)
+
+
 def _https_mark(plan: Plan) -> str:
-    return "  http-request set-header X-Forwarded-Proto https if { ssl_fc }\n" if plan.tls else ""
+    mark = "  http-request set-header X-Forwarded-Proto"
+    said = "".join(f"{mark} {scheme} if {{ var(txn.scheme) -m str {scheme} }}\n" for scheme in ("http", "https"))
+    return (f"{mark} https if {{ ssl_fc }}\n" if plan.tls else "") + (said if plan.proxies else "")
 
 
 def _https(plan: Plan) -> str:
@@ -286,6 +322,7 @@ def _https(plan: Plan) -> str:
         unless = "if !tls !plain_path"
         lines += [
             "acl tls ssl_fc",
+            *(["acl tls var(txn.scheme) -m str https"] if plan.proxies else []),
             "acl plain_path path_beg /.well-known/acme-challenge/ /health",
             f"http-request redirect code 308 location https://%[req.hdr(host),host_only]{port}%[pathq] {unless}",
         ]

@@ -41,8 +41,8 @@ class HAProxyRouter:
     ``server`` says where to listen, ``state`` is the folder in which ``run/`` is made, and ``control_socket`` is where
     the control plane answers what is not a session's. ``title`` names the service on the error pages; ``pages`` are
     other pages altogether; with ``tls`` the certificate must be in ``run/`` before ``prepare``. ``others`` are further
-    HAProxies with the same sessions. With ``beside`` somebody else runs HAProxy, in a container that shares ``run/``;
-    with ``is_unit`` it is systemd.
+    HAProxies with the same sessions, ``proxies`` is what visitors come through before. With ``beside`` somebody else
+    runs HAProxy, in a container that shares ``run/``; with ``is_unit`` it is systemd.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class HAProxyRouter:
         pages: ErrorPages | None = None,
         tls: config.Tls | None = None,
         others: config.Others | None = None,
+        proxies: config.Proxies | None = None,
         beside: bool = False,
         is_unit: bool = False,
     ) -> None:
@@ -62,7 +63,7 @@ class HAProxyRouter:
         self._server = server
         self._folder = (state / "run").absolute()
         self._control_socket = control_socket.absolute()
-        self._title, self._pages, self._tls, self._others = title, pages, tls, others
+        self._title, self._pages, self._tls, self._others, self._proxies = title, pages, tls, others, proxies
         for path in (self._folder / config.SOCKET, self._control_socket):
             if (excess := len(os.fsencode(path)) - SOCKET_PATH_LIMIT) > 0:
                 raise ConfigError(f"paths.state: {path} is {excess} bytes too long for a socket.")
@@ -181,6 +182,7 @@ class HAProxyRouter:
             user="" if self._is_unit else unprivileged_user(self._control_socket.parent),
             tls=self._tls,
             others=self._others,
+            proxies=self._proxies,
             socket_mode="660" if self._is_unit else "600",
         )
         text = config.render(plan)
