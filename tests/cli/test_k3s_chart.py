@@ -58,6 +58,22 @@ def test_values_with_certificates(command: Command, tmp_path: Path) -> None:
     assert "cannot be read" in command.err
 
 
+def test_manifests(command: Command, tmp_path: Path) -> None:
+    """All of the chart with these settings and further values, or what sessions need alone."""
+    (tmp_path / "more.yaml").write_text("controlPlane: {service: {type: LoadBalancer}}\n")
+    chosen = ("--builder-image", "b:1", "--values", str(tmp_path / "more.yaml"), "--set", "limits.sessions=7")
+    assert command("k3s", "manifests", *chosen) == 0
+    found = {each["kind"]: each for each in yaml.safe_load_all(command.out)}
+    assert found["Service"]["spec"]["type"] == "LoadBalancer"
+    assert found["ResourceQuota"]["spec"]["hard"]["pods"] == "7"
+    assert {"Deployment", "StatefulSet"} < set(found)
+    assert command("k3s", "manifests", "--sessions-only", "--namespace", "ours", "--kubernetes", "1.20") == 0
+    found = {each["kind"]: each for each in yaml.safe_load_all(command.out)}
+    assert "Deployment" not in found
+    assert found["ServiceAccount"]["metadata"]["namespace"] == "ours"
+    assert found["PodDisruptionBudget"]["apiVersion"] == "policy/v1beta1"
+
+
 def test_image(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This release, or the wheel that is given, is put into an image of the name."""
     made: list[tuple[Any, ...]] = []

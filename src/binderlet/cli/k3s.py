@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from binderlet.cli.k3s_chart import BuilderImage, image, values
+from binderlet.cli.k3s_chart import BuilderImage, image, manifests, values
 from binderlet.cli.options import ConfigFile, SetKeys, read_settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ SECRET = re.compile(r"^( *(?:token|password|BINDERLET_[A-Z0-9_]+):).*")
 app = typer.Typer(name="k3s", help="Set up K3s, and check a cluster.", no_args_is_help=True)
 app.command("image")(image)
 app.command("values")(values)
+app.command("manifests")(manifests)
 
 From = Annotated[
     Path | None,

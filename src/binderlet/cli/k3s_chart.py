@@ -44,6 +44,40 @@ def _values(settings: Settings, image: str, secret: str, builder_image: str) -> 
     return values_of(settings, image, secret, builder_image=builder_image, ca_bundle=certificates(settings))
 
 
+def manifests(
+    *,
+    image: Name = IMAGE,
+    builder_image: BuilderImage = "",
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--values", metavar="FILE", exists=True, help="More of the chart's values; the last file counts."),
+    ] = None,
+    sessions_only: Annotated[
+        bool, typer.Option("--sessions-only", help="binderlet itself runs outside of the cluster.")
+    ] = False,
+    namespace: Annotated[str, typer.Option(help="Where binderlet itself runs, or its account is.")] = "binder",
+    kubernetes: Annotated[
+        str, typer.Option(metavar="VERSION", help="The cluster's version, such as 1.33; 'kubectl version' says it.")
+    ] = "",
+    config: ConfigFile = None,
+    keys: SetKeys = None,
+) -> None:
+    """Print plain manifests for these settings, secrets included, for 'kubectl apply -f FILE'; needs no Helm.
+
+    They are the chart's own templates, with the values that 'binderlet k3s values' prints.
+    """
+    from binderlet.deploy.k3s_chart import chart_folder
+    from binderlet.deploy.plain_manifests import VERSION, read_values
+    from binderlet.deploy.plain_manifests import manifests as rendered
+
+    settings = read_settings(config, keys).settings
+    secret = "" if sessions_only else token_secret(settings)
+    given = [_values(settings, image, secret, builder_image), *map(read_values, more or [])]
+    if sessions_only:
+        given[0].pop("controlPlane")
+    typer.echo(rendered(given, chart_folder(), namespace=namespace, version=kubernetes or VERSION), nl=False)
+
+
 def certificates(settings: Settings) -> str:
     """Give what is in the file of ``network.ca_bundle``; empty where none is set.
 
