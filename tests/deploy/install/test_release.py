@@ -87,6 +87,36 @@ def test_a_disk_that_fills_up_on_the_way(tmp_path: Path, release: Release) -> No
     assert current(host) == "old"
 
 
+def test_the_same_packages_are_not_fetched_again(tmp_path: Path, release: Release) -> None:
+    """A release with the lock file of the current one, or of the program that installs it, takes its packages."""
+    host = FakeHost(tmp_path / "root")
+    Program(release).do(host)
+    host.write(RELEASES / release.id / "lib/python3.11/site-packages/pkg.py", "x", 0o644)
+    host.write(RELEASES / release.id / "bin/tool", "x", 0o755)
+    later = release.wheel.with_name("binderlet-0.3.0-py3-none-any.whl")
+    later.write_bytes(b"later")
+    following = Program(Release(later, release.lock))
+    host.ran.clear()
+    following.do(host)
+    assert host.exists(following.folder / "lib/python3.11/site-packages/pkg.py")
+    assert not any("--require-hashes" in command for command in host.ran)
+    assert current(host) == following.release.id
+
+
+def test_the_program_that_installs_has_them(tmp_path: Path, release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after 'deploy'; packages that cannot be read are an error."""
+    running = tmp_path / "boot"
+    (running / "bin").mkdir(parents=True)
+    (running / LOCK).write_bytes(release.lock.read_bytes())
+    monkeypatch.setattr(sys, "prefix", str(running))
+    host = FakeHost(tmp_path / "root")
+    Program(release).do(host)
+    assert not any("--require-hashes" in command for command in host.ran)
+    (running / "bin").rmdir()
+    with pytest.raises(InstallError, match="cannot be filled"):
+        Program(release, switch=False).do(FakeHost(tmp_path / "other"))
+
+
 def test_packages_of_the_operators_own(tmp_path: Path, release: Release) -> None:
     """They are in every release, so that an upgrade does not lose a plugin."""
     host = FakeHost(tmp_path / "root")

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from binderlet import __version__
 from binderlet.deploy.install.actions import Undo
+from binderlet.deploy.install.environment import share
 from binderlet.deploy.install.host import Host, InstallError
 from binderlet.deploy.install.wanted import BINDERLET, CONFIG, CURRENT, HOME
 
@@ -89,17 +90,38 @@ class Program:
             wheel = shutil.copy(self.release.wheel, place)
             lock = shutil.copy(self.release.lock, place / LOCK)
         except OSError as error:
-            raise InstallError(f"{self.folder} cannot be filled: {error.strerror}.") from error
+            raise InstallError(f"{self.folder} cannot be filled: {error.strerror or error}.") from error
         python = str(place / "bin" / "python")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         hint = "Set PIP_INDEX_URL to a package index that answers from here."
-        host.must(["/usr/bin/python3", "-m", "venv", str(place)], hint="apt-get install python3-venv")
-        host.must([*pip, "--require-hashes", "--requirement", str(lock)], hint=hint)
+        self._bring_packages(host, place, [*pip, "--require-hashes", "--requirement", str(lock)], hint)
         host.must([*pip, "--no-deps", str(wheel)], hint=hint)
         if host.exists(EXTRA):
             host.must([*pip, "--requirement", str(EXTRA)], hint=f"{EXTRA} names packages of yours.")
         host.must([str(place / "bin" / "binderlet"), "version"])
         host.write(self.folder / "complete", "", 0o644)
+
+    def _bring_packages(self, host: Host, place: Path, pip: list[str], hint: str) -> None:
+        venv = ["/usr/bin/python3", "-m", "venv"]
+        alike = self._alike(host)
+        if alike is None:
+            host.must([*venv, str(place)], hint="apt-get install python3-venv")
+            host.must(pip, hint=hint)
+            return
+        host.must([*venv, "--without-pip", str(place)], hint="apt-get install python3-venv")
+        try:
+            share(alike, place)
+        except OSError as error:
+            raise InstallError(f"{self.folder} cannot be filled: {error.strerror or error}.") from error
+
+    def _alike(self, host: Host) -> Path | None:
+        """Find an environment that was filled from the same lock file: the current release's, or the one that runs."""
+        wanted = self.release.lock.read_bytes()
+        for folder in (host.at(RELEASES / (current(host) or "none")), Path(sys.prefix)):
+            lock = folder / LOCK
+            if lock.is_file() and lock.read_bytes() == wanted:
+                return folder
+        return None
 
 
 def current(host: Host) -> str:

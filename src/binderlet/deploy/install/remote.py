@@ -41,6 +41,7 @@ set -e
 cd {folder}
 python3 -m venv boot
 boot/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+cp requirements.lock boot/
 boot/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall {wheel}
 exec boot/bin/binderlet install --wheel {folder}/{wheel} --asked-in {folder}/{asked} {more}
 """
