@@ -207,6 +207,7 @@ async def upgrades(vm: Machine, wheel: Path, authority: AcmeServer, path: str) -
         assert "binderlet 0.9.1" in await asyncio.to_thread(vm.must, "binderlet status")
         assert not channel.closed
         await channel.ping()
+    await asyncio.sleep(0.5)  # aiohttp ends TLS connections only after it said that they are closed
 
 
 def is_trusted(authority: AcmeServer) -> bool:
