@@ -22,9 +22,9 @@ EXAMPLE = "file:///var/lib/binderlet/example"
 
 
 @contextmanager
-def bare_machine() -> Iterator[tuple[Machine, Path]]:
-    """Boot a machine and build this checkout's release."""
-    with tempfile.TemporaryDirectory(prefix="bl-wheel-") as folder, machine() as vm:
+def bare_machine(*, bare: bool = False) -> Iterator[tuple[Machine, Path]]:
+    """Boot a machine, with most packages that the service needs unless ``bare``, and build this checkout's release."""
+    with tempfile.TemporaryDirectory(prefix="bl-wheel-") as folder, machine(bare=bare) as vm:
         yield vm, make_wheel(Path(folder))
 
 

@@ -19,9 +19,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from support.acme_server import AcmeServer, acme_server
 from support.s3_server import s3_server
-from support.upstreams import free_port
 from support.visit import wait_for
-from support.vm import CA, Machine, bootstrap, machine, make_wheel, next_release
+from support.vm import CA, SSHD, Machine, bootstrap, let_in, machine, make_wheel, next_release
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(1200)]
 
@@ -238,15 +237,8 @@ class Leads(AbstractResolver):
 
 def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, storage: dict[str, object], tmp_path: Path) -> None:
     """The same from another computer; the connection is lost for a while, what goes on there is followed again."""
-    key, port = tmp_path / "key", free_port()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    vm.put(Path(f"{key}.pub"))
-    vm.must("install -D -m 600 /root/key.pub /root/.ssh/authorized_keys; install -d -m 755 /run/sshd")
-    start = f"/usr/sbin/sshd -p {port} -o ListenAddress={SITE} -o PidFile=/run/sshd-test.pid"
-    vm.must(start)
-    command = [sys.executable, "-m", "binderlet.cli", "deploy", f"root@{SITE}", "--ssh-port", str(port)]
-    command += ["--wheel", str(wheel), "--ssh-option", f"IdentityFile={key}"]
-    command += ["--ssh-option", "StrictHostKeyChecking=no", "--ssh-option", f"UserKnownHostsFile={tmp_path}/hosts"]
+    way, start = let_in(vm, SITE, tmp_path)
+    command = [sys.executable, "-m", "binderlet.cli", "deploy", *way, "--wheel", str(wheel)]
     said: list[str] = []
     lost = False
     with subprocess.Popen([*command, *options(authority, storage)], stdout=subprocess.PIPE, text=True) as deploying:
@@ -255,9 +247,11 @@ def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, storage: dict
             said.append(line.rstrip())
             if line.startswith("program:") and not lost:
                 lost = True
-                vm.run("kill $(cat /run/sshd-test.pid) $(pgrep -f '^sshd: root')")
-                vm.must(f"sleep 4; install -d -m 755 /run/sshd; {start}")
+                vm.run(f"kill $(cat {SSHD}) $(pgrep -f '^sshd: root')")
+                vm.must(f"sleep 4; {start}")
     assert deploying.returncode == 0, said
     assert said[-1] == f"ready: https://{NAME}/"
     assert "was ready after" in vm.must("binderlet check")
+    assert vm.run("ls /var/lib/binderlet-deploy/asked.json")[0] != 0, "keys do not stay there"
     vm.must("binderlet uninstall --keep-images")
+    assert vm.run("ls -d /var/lib/binderlet*")[0] != 0, "what 'deploy' put there is gone, too"

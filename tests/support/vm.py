@@ -9,22 +9,27 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from support.service import docker as docker_command
+from support.upstreams import free_port
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "binderlet-test/vm:2"
 CA = "/etc/ssl/certs/ca-certificates.crt"
-PACKAGES = (
+BARE_IMAGE = "binderlet-test/vm-bare:1"
+BARE = (
     *("systemd-sysv", "dbus", "openssh-server", "python3", "python3-venv", "ca-certificates", "iproute2", "procps"),
-    *("docker-registry", "haproxy", "git", "git-lfs", "mmdebstrap", "nftables", "kmod", "docker.io"),
+    "docker.io",
 )
-"""What a cloud image has, and most of what the service needs, so that tests do not download it again and again."""
+"""What a cloud image has, and the engine."""
+PACKAGES = (*BARE, "docker-registry", "haproxy", "git", "git-lfs", "mmdebstrap", "nftables", "kmod")
+"""Also most of what the service needs, so that tests do not download it again and again."""
 
+SSHD = "/run/sshd-test.pid"
 ENGINE_GROUP = (
     "getent group docker >/dev/null || groupadd --system docker; "
     "groupmod --non-unique --gid $(stat --format %g /run/docker.sock) docker"
@@ -89,9 +94,9 @@ class Machine:
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
+def machine(*, bare: bool = False) -> Iterator[Machine]:
     """Boot a machine; it is gone at the end of the block."""
-    _make_image()
+    image = _make_image(BARE_IMAGE, BARE) if bare else _make_image(IMAGE, PACKAGES)
     name = f"binderlet-vm-{uuid4().hex[:8]}"
     # Not --privileged: all that systemd needs is to mount, and to see its own control group.
     docker(
@@ -99,7 +104,7 @@ def machine() -> Iterator[Machine]:
         *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined"),
         *("--security-opt", "apparmor=unconfined", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),  # noqa: S108 - inside the container
         *("--volume", "/sys/fs/cgroup:/sys/fs/cgroup:ro", "--volume", "/var/run/docker.sock:/run/docker.sock"),
-        *("--volume", f"{CA}:{CA}:ro", IMAGE, "/sbin/init"),
+        *("--volume", f"{CA}:{CA}:ro", image, "/sbin/init"),
     )
     booted = Machine(name)
     try:
@@ -110,14 +115,34 @@ def machine() -> Iterator[Machine]:
         docker("rm", "--force", "--volumes", name)
 
 
-def _make_image() -> None:
-    if docker("images", "--quiet", IMAGE).strip():
-        return
-    with tempfile.TemporaryDirectory(prefix="bl-vm-") as folder:
-        tar = Path(folder, "vm.tar")
-        command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}", "bookworm", str(tar)]
-        subprocess.run(command, check=True, capture_output=True)
-        docker("import", str(tar), IMAGE)
+def _make_image(image: str, packages: Sequence[str]) -> str:
+    if not docker("images", "--quiet", image).strip():
+        with tempfile.TemporaryDirectory(prefix="bl-vm-") as folder:
+            tar = Path(folder, "vm.tar")
+            command = [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=apt",
+                f"--include={','.join(packages)}",
+                "bookworm",
+                str(tar),
+            ]
+            subprocess.run(command, check=True, capture_output=True)
+            docker("import", str(tar), image)
+    return image
+
+
+def let_in(vm: Machine, address: str, folder: Path) -> tuple[list[str], str]:
+    """Let ssh in with a key of its own; gives 'deploy' arguments for the way there, and what starts ssh again."""
+    key, port = folder / "key", free_port()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    vm.put(Path(f"{key}.pub"))
+    vm.must("install -D -m 600 /root/key.pub /root/.ssh/authorized_keys")
+    start = f"install -d -m 755 /run/sshd; /usr/sbin/sshd -p {port} -o ListenAddress={address} -o PidFile={SSHD}"
+    vm.must(start)
+    way = [f"root@{address}", "--ssh-port", str(port), "--ssh-option", f"IdentityFile={key}"]
+    way += ["--ssh-option", "StrictHostKeyChecking=no", "--ssh-option", f"UserKnownHostsFile={folder}/hosts"]
+    return way, start
 
 
 def _environment() -> list[str]:

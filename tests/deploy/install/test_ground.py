@@ -89,11 +89,15 @@ def test_where_a_name_leads(tmp_path: Path, said: Said, found: set[str]) -> None
     assert host.ran == ["timeout 10 getent ahosts b.org"]
 
 
-def test_what_the_steps_depend_on(tmp_path: Path) -> None:
+def test_what_the_steps_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine's socket and its group, packages that only some releases have, storage in settings from before."""
+    monkeypatch.setattr("binderlet.deploy.install.ground.ROOT", -1)
     host = FakeHost(tmp_path, lambda command: Said(0, "docker-cli\ndocker-x\n") if command[0] == "apt-cache" else None)
     bare = machine(host)
     assert (bare.has_engine, bare.available, bare.engine_group) == (False, frozenset({"docker-cli"}), "docker")
+    assert not bare.has_clock
+    host.write("/usr/sbin/chronyd", "", 0o755)
+    assert machine(host).has_clock
     host.write("/var/run/docker.sock", "", 0o660)
     host.write("/etc/binderlet/binderlet.toml", '[registry.s3]\nendpoint = "https://s3.example.org/"\n', 0o640)
     found = machine(host)
@@ -103,8 +107,12 @@ def test_what_the_steps_depend_on(tmp_path: Path) -> None:
 
 
 def test_whose_socket_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that only its owner may use has no group, nor has one whose group has no name."""
+    """One that only its owner may use has no group, nor has one of root's group, or one whose group has no name."""
     host = FakeHost(tmp_path)
+    host.write("/roots", "", 0o660)
+    monkeypatch.setattr("binderlet.deploy.install.ground.ROOT", os.getegid())
+    assert group_of(host, "/roots") == ""
+    monkeypatch.setattr("binderlet.deploy.install.ground.ROOT", -1)
     host.write("/s", "", 0o600)
     assert group_of(host, "/s") == ""
     host.at("/s").chmod(0o660)

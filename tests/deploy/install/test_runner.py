@@ -194,13 +194,16 @@ def test_the_engines_images(tmp_path: Path, *, keep: bool, removed: bool) -> Non
     """Ours go, unless the operator keeps them; an engine that is away is no error."""
 
     def play(command: list[str]) -> Said | None:
-        return Said(0, "binderlet/env:1\nbinderlet/base:2\n") if command[:2] == ["docker", "images"] else None
+        names = {"docker": "binderlet/env:1\nmine/base:1\nbinderlet/base:2\n", "podman": "localhost/binderlet/base:2\n"}
+        return Said(0, names[command[0]]) if command[1:2] == ["images"] else None
 
     host = FakeHost(tmp_path, play)
     install(host, plan(ONE), quiet)
     uninstall(host, quiet, keep_images=keep)
     assert ("docker image rm --force binderlet/base:2" in host.ran) is removed
-    away = FakeHost(tmp_path, lambda command: Said(1, "Cannot connect") if command[0] == "docker" else None)
+    assert ("podman image rm --force localhost/binderlet/base:2" in host.ran) is removed
+    assert not any("mine/base" in ran for ran in host.ran)
+    away = FakeHost(tmp_path, lambda command: Said(1, "Cannot connect") if "images" in command else None)
     install(away, plan(ONE), quiet)
     uninstall(away, quiet)
 

@@ -57,8 +57,21 @@ def test_packages_that_only_some_releases_have() -> None:
     """Newer ones split docker.io."""
     machine = Machine(has_engine=False, available=frozenset({"docker-cli"}))
     engine = next(step for step in steps(Wanted(""), machine, PROGRAM) if step.name == "engine")
-    assert isinstance(engine.actions[0], Packages)
-    assert list(engine.actions[0].names) == ["docker.io", "iptables", "docker-cli"]
+    _, packages, _ = engine.actions
+    assert isinstance(packages, Packages)
+    assert list(packages.names) == ["docker.io", "iptables", "docker-cli"]
+
+
+@pytest.mark.parametrize("has_clock", [False, True])
+def test_one_keeper_of_the_time(*, has_clock: bool) -> None:
+    """One that is there stays."""
+    (packages,) = [
+        action
+        for step in steps(Wanted(), Machine(has_engine=True, has_clock=has_clock), PROGRAM)
+        for action in step.actions
+        if isinstance(action, Packages) and "unattended-upgrades" in action.names
+    ]
+    assert ("systemd-timesyncd" in packages.names) is not has_clock
 
 
 def test_the_firewall_leaves_open_what_is_used() -> None:

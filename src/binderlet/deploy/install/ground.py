@@ -22,6 +22,8 @@ DNS_TIMEOUT = 10
 
 
 SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
+CLOCKS = ("chronyd", "ntpd", "openntpd")
+ROOT = 0
 WRITE_AND_READ = stat.S_IRGRP | stat.S_IWGRP
 
 
@@ -52,6 +54,7 @@ def machine(host: Host) -> Machine:
         engine_group=group_of(host, sockets[0]) if sockets else "docker",
         has_storage=names_storage(host.read(CONFIG) or ""),
         has_own_settings=has_own_settings(host),
+        has_clock=any(host.exists(f"/usr/sbin/{name}") for name in CLOCKS),
         made_engine=any(done.get("unit") == "docker.service" for done in read_record(host)),
         ssh_ports=ssh_ports(host),
     )
@@ -82,9 +85,9 @@ def _listening() -> Iterator[tuple[int, str]]:
 
 
 def group_of(host: Host, socket: str) -> str:
-    """Name the group that may use a socket; empty where only its owner may, or the group has no name."""
+    """Name the group that may use a socket; empty where only root may, as with Podman, or the group has no name."""
     status = host.at(socket).stat()
-    if status.st_mode & WRITE_AND_READ != WRITE_AND_READ:
+    if status.st_mode & WRITE_AND_READ != WRITE_AND_READ or status.st_gid == ROOT:
         return ""
     try:
         return grp.getgrgid(status.st_gid).gr_name

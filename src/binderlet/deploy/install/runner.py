@@ -23,6 +23,10 @@ WANTED = RECORD.with_name("wanted.json")
 OURS = "binderlet"
 ENDED = ("systemctl", "stop", "binderlet-job@*.service", "binderlet-helper.service")
 
+ENGINES = ("docker", "podman")
+IMAGES = ("binderlet/", "localhost/binderlet/", "docker.io/binderlet/")
+"""With what the names of ours begin; Podman puts a host before them."""
+
 NAMED = ("unit", "file", "folder", "user", "displaced")
 """Whatever an action did, one of these says to what."""
 
@@ -115,10 +119,12 @@ def uninstall(host: Host, tell: Tell, *, keep_data: bool = False, keep_images: b
 
 def _remove_images(host: Host) -> None:
     """Remove what the engine keeps for us; an engine that is away keeps it."""
-    images = host.run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=binderlet/*"])
-    for name in images.out.split() if images.code == 0 else []:
-        host.run(["docker", "image", "rm", "--force", name])
-    host.run(["docker", "network", "rm", "binderlet"])
+    for engine in ENGINES:
+        images = host.run([engine, "images", "--format", "{{.Repository}}:{{.Tag}}"])
+        for name in images.out.split() if images.code == 0 else []:
+            if name.startswith(IMAGES):
+                host.run([engine, "image", "rm", "--force", name])
+        host.run([engine, "network", "rm", "binderlet"])
 
 
 @contextlib.contextmanager

@@ -36,6 +36,8 @@ class Machine:
     """Whether settings from before name object storage."""
     has_own_settings: bool = False
     """Whether the settings file is there and was changed since it was written, or written by somebody else."""
+    has_clock: bool = False
+    """Whether something else than systemd keeps the time."""
     made_engine: bool = False
     """Whether an earlier run installed the engine."""
     ssh_ports: frozenset[int] = frozenset()
@@ -56,7 +58,7 @@ def steps(wanted: Wanted, machine: Machine, program: Action) -> Iterator[Step]:
     services = Services(machine.engine_group, registry=machine.has_storage or wanted.has_storage)
     yield Step("packages", "HAProxy carries the visitors, git fetches, mmdebstrap makes the base image.", [_packages()])
     if machine.made_engine or not machine.has_engine:
-        engine = [_engine(machine), Unit("docker.service")]
+        engine = [_live_restore(), _engine(machine), Unit("docker.service")]
         yield Step("engine", "Docker runs the sessions and builds the images.", engine)
     yield Step("program", "binderlet itself, with the exact versions of all that it needs.", [program])
     yield Step("user", "The service is no root, and owns its folder alone.", list(_user(services)))
@@ -64,7 +66,9 @@ def steps(wanted: Wanted, machine: Machine, program: Action) -> Iterator[Step]:
     yield Step("settings", "Your file: once you change it, it is left alone.", [settings])
     yield Step("kernel", "Hundreds of sessions need more watches, processes and connections.", [_kernel()])
     if wanted.updates:
-        yield Step("updates", "Security updates come by themselves; logs stay below a gigabyte.", list(_updates()))
+        yield Step(
+            "updates", "Security updates come by themselves; logs stay below a gigabyte.", list(_updates(machine))
+        )
     if wanted.swap:
         yield Step("swap", "Sessions that nobody uses rest there, and three times as many fit.", list(_swap()))
     if wanted.firewall:
@@ -89,6 +93,11 @@ def _packages() -> Action:
     return Packages((*names, "nftables", "kmod", "util-linux"))
 
 
+def _live_restore() -> Action:
+    # Security updates restart Docker: without this they would end every session.
+    return File(PurePosixPath("/etc/docker/daemon.json"), '{"live-restore": true}\n', keep=True)
+
+
 def _engine(machine: Machine) -> Action:
     # Newer releases of Debian split these out of docker.io.
     split = [name for name in ("docker-cli", "docker-buildx") if name in machine.available]
@@ -111,8 +120,9 @@ def _kernel() -> Action:
     return File(SYSCTL, units.SYSCTL, then=("sh", "-c", f"sysctl --ignore --quiet --load {SYSCTL} || true"))
 
 
-def _updates() -> Iterator[Action]:
-    yield Packages(("unattended-upgrades", "systemd-timesyncd"))
+def _updates(machine: Machine) -> Iterator[Action]:
+    # Debian has one keeper of the time at once: installing another would remove the one that is there.
+    yield Packages(("unattended-upgrades", *(() if machine.has_clock else ("systemd-timesyncd",))))
     yield File(PurePosixPath("/etc/apt/apt.conf.d/52binderlet"), units.UPDATES)
     yield File(
         PurePosixPath("/etc/systemd/journald.conf.d/binderlet.conf"),
