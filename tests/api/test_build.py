@@ -193,6 +193,20 @@ async def test_a_valid_token_is_noted(app: Starlette, stage: Stage) -> None:
 
 
 @pytest.fixture
+def banning(stage: Stage) -> Starlette:
+    """A service that a crawler's network may not use."""
+    return create_app(stage.services(Settings(limits=LimitSettings(banned_networks={"203.0.113.0/24": "a crawler"}))))
+
+
+async def test_banned_networks_do_not_launch(banning: Starlette, stage: Stage) -> None:
+    """They are told so by an event, and nothing is begun for them; others launch."""
+    answer = await ask(banning, URL, STREAM | {"x-forwarded-for": "203.0.113.7"})
+    assert failed(answer.events)["message"].startswith("Requests from a crawler are not allowed.")
+    assert not stage.book.opened
+    assert len((await ask(banning, URL, STREAM | {"x-forwarded-for": "203.0.114.7"})).events) == 5
+
+
+@pytest.fixture
 def limited(stage: Stage) -> Starlette:
     """A service that allows two launches an hour."""
     return create_app(stage.services(Settings(limits=LimitSettings(launches_per_hour=2))))

@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from binderlet.config.section import (
     AbsolutePath,
+    AddressRange,
     FilePath,
     HexadecimalSecret,
     RegularExpression,
@@ -27,6 +28,7 @@ class Everything(Section):
     path: AbsolutePath = Path("/")
     file: FilePath = ""
     subnet: Subnet = ""
+    addresses: AddressRange = "0.0.0.0/0"
     pattern: RegularExpression = ""
     secret: HexadecimalSecret = SecretStr("")
 
@@ -43,6 +45,8 @@ class Everything(Section):
         ("file", "", ""),
         ("subnet", "10.89.0.0/16", "10.89.0.0/16"),
         ("subnet", "", ""),
+        ("addresses", "10.0.0.5", "10.0.0.5/32"),
+        ("addresses", "fd00::/8", "fd00::/8"),
         ("pattern", "gh/.*", "gh/.*"),
         ("secret", "0123456789abcdef" * 2, SecretStr("0123456789abcdef" * 2)),
     ],
@@ -61,6 +65,8 @@ def test_accepted(key: str, value: str, kept: object) -> None:
         ("path", "relative"),
         ("file", "relative.pem"),
         ("subnet", "10.89.0.1/16"),
+        ("addresses", ""),
+        ("addresses", "lb.example.org"),
         ("pattern", "("),
         ("secret", "hunter2"),
         ("unknown", "x"),

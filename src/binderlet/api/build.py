@@ -1,7 +1,7 @@
 """``GET /build/{provider}/{spec}``: begin a launch, or join one again, and follow its events.
 
 The HTTP status is 200 whatever happens, as BinderHub's clients expect; what is wrong is said by a ``failed``
-event. Order of the checks: method, Accept, resumption, form, token, rate.
+event. Order of the checks: method, Accept, network, resumption, form, token, rate.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from binderlet.api.ban import BannedNetworks
 from binderlet.api.errors import Problem, as_event, retry_headers
 from binderlet.api.ports import Launch, Services
 from binderlet.api.ratelimit import RateLimiter
@@ -35,6 +36,7 @@ class Build:
         self._streams = streams
         self._tokens = tokens
         self._admin = admin
+        self._banned = BannedNetworks({} if admin else services.settings.limits.banned_networks)
         self._rate = RateLimiter(0 if admin else services.settings.limits.launches_per_hour)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,6 +49,7 @@ class Build:
         extra: dict[str, str] = {}
         try:
             check_request(scope["method"], headers)
+            self._banned.check(client_address(scope, headers))
             launch, after = self._resume(scope, headers, query)
             if launch is None:
                 launch, extra = self._open(scope, headers, query)

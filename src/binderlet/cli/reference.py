@@ -18,9 +18,10 @@ Results go to standard output, everything else (progress, logs, errors) to stand
 `xdg-open "$(binderlet launch URL)"` works. With `--json` the result is one JSON document. On a terminal progress is
 drawn; elsewhere it is plain lines. An error is one sentence and a hint.
 
-`launch`, `build`, `sessions`, `stop`, `status` and `stop-service` talk to the running service over the socket
-`run/admin.sock` in its state folder (`paths.state`), which only the user that runs the service can open; run them with
-the same settings. `up`, `config`, `doctor`, `lock`, `build --explain` and `build --locked` need no running service.
+`launch`, `build`, `check`, `reserve`, `sessions`, `stop`, `extend`, `status`, `images`, `stop-service`, and `federation
+drain` and `ramp` without `--file`, talk to the running service over the socket `run/admin.sock` in its state folder
+(`paths.state`), which only the user that runs the service can open; run them with the same settings. All else, and
+`build --explain` and `build --locked`, needs no running service.
 
 Ctrl-C or SIGTERM ends `binderlet up` with everything it started. SIGUSR1 ends the control plane alone: sessions and
 open connections go on, and the next `binderlet up` finds them again.

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Annotated
+from pydantic import Field, model_validator
 
-from pydantic import AfterValidator, Field, model_validator
-
-from binderlet.config.section import Section
-
-
-def address_range(value: str) -> str:
-    """Check an address or subnet."""
-    try:
-        return str(ipaddress.ip_network(value))
-    except ValueError as error:
-        raise ValueError(f"{value!r} is no address or subnet; write 10.0.0.5 or 10.0.0.0/24") from error
+from binderlet.config.section import AddressRange, Section
 
 
 class ProxySettings(Section):
     """Load balancers and proxies that stand before this machine, and what they say of visitors."""
 
-    trusted: list[Annotated[str, AfterValidator(address_range)]] = Field(
+    trusted: list[AddressRange] = Field(
         [],
         description="Addresses or subnets of the proxies before this machine. From them alone X-Forwarded-For and "
         "X-Forwarded-Proto are believed: the visitor is the last address in it that is not a trusted one.",

@@ -22,7 +22,15 @@ from binderlet.config.pair import PairSettings
 from binderlet.config.providers import ProviderSettings
 from binderlet.config.proxies import ProxySettings
 from binderlet.config.registry import RegistrySettings
-from binderlet.config.section import HexadecimalSecret, RegularExpression, Section, SiteAddress, Subnet, WebAddress
+from binderlet.config.section import (
+    AddressRange,
+    HexadecimalSecret,
+    RegularExpression,
+    Section,
+    SiteAddress,
+    Subnet,
+    WebAddress,
+)
 from binderlet.config.statistics import ArchiveSettings, StatisticsSettings
 from binderlet.config.system import SystemSettings
 from binderlet.config.units import ByteSize, Duration
@@ -187,6 +195,11 @@ class LimitSettings(Section):
     )
     banned_specs: list[RegularExpression] = Field(
         [], description="Regular expressions; a spec 'provider/spec' that one matches from its start is refused."
+    )
+    banned_networks: dict[AddressRange, str] = Field(
+        {},
+        description="Addresses or subnets that may not launch, each with what to call them: "
+        '{"203.0.113.0/24" = "a crawler"}.',
     )
 
 

@@ -39,6 +39,14 @@ def subnet(value: str) -> str:
     return value
 
 
+def address_range(value: str) -> str:
+    """Check an address or subnet, and give it as a subnet."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no address or subnet; write 10.0.0.5 or 10.0.0.0/24") from error
+
+
 def regular_expression(value: str) -> str:
     """Check that a regular expression compiles."""
     try:
@@ -72,6 +80,7 @@ SiteAddress = Annotated[str, AfterValidator(site_address)]
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 FilePath = Annotated[str, AfterValidator(file_path)]
 Subnet = Annotated[str, AfterValidator(subnet)]
+AddressRange = Annotated[str, AfterValidator(address_range)]
 RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 HexadecimalSecret = Annotated[SecretStr, AfterValidator(hexadecimal)]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from binderlet.clients.s3 import StoredObject
 from binderlet.deploy.backup import SUFFIX
 from binderlet.errors import NotFound, StoreUnavailable
 
@@ -51,22 +52,6 @@ class Place(Protocol):
         """Remove one. Idempotent."""
 
 
-class Stored(Protocol):
-    """What a bucket says of an object."""
-
-    @property
-    def key(self) -> str:
-        """Its key."""
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-
-    @property
-    def modified_at(self) -> float:
-        """When it was stored."""
-
-
 class Bucket(Protocol):
     """What is needed of ``clients.s3.S3Bucket``."""
 
@@ -79,7 +64,7 @@ class Bucket(Protocol):
     async def delete(self, *keys: str) -> None:
         """Remove objects."""
 
-    def objects(self, prefix: str = "") -> AsyncIterator[Stored]:
+    def objects(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Give the objects whose keys begin so."""
 
 

@@ -15,11 +15,11 @@ ALL_PORTS = "all"
 PRIVATE = {
     "ip": (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-        *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3"),
+        *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3", "168.63.129.16/32"),
     ),
     "ip6": ("::/96", "::ffff:0:0/96", "fc00::/7", "fe80::/10", "ff00::/8"),
 }
-"""Addresses that are not the internet's: private, link-local with the clouds' metadata services, shared, multicast."""
+"""Addresses that are not the internet's: private, shared, multicast, and where clouds tell a machine its secrets."""
 MAIL = ("25", "465", "587")
 DNS = "53"
 REFUSE = "goto refuse"

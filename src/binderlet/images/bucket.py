@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from binderlet.clients.s3 import StoredObject
 from binderlet.config.bucket import BucketSettings
 from binderlet.errors import BinderletError, NotFound
 from binderlet.images.sweep import Contents, Place, Round, Thing, layer_key, references, roots, sweep, unknown
@@ -25,26 +26,10 @@ FIRST = 300.0
 RETRY = 3600.0
 
 
-class Stored(Protocol):
-    """What a bucket says of an object."""
-
-    @property
-    def key(self) -> str:
-        """Its key."""
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-
-    @property
-    def modified_at(self) -> float:
-        """When it was stored."""
-
-
 class Objects(Protocol):
     """What is needed of ``clients.s3.S3Bucket``."""
 
-    def objects(self, prefix: str = "") -> AsyncIterator[Stored]:
+    def objects(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Give the objects whose keys begin so."""
 
     async def get(self, key: str) -> bytes:
@@ -53,7 +38,7 @@ class Objects(Protocol):
     async def put(self, key: str, body: bytes) -> None:
         """Store an object."""
 
-    async def head(self, key: str) -> Stored:
+    async def head(self, key: str) -> StoredObject:
         """Give what is known of an object."""
 
     async def delete(self, *keys: str) -> None:
