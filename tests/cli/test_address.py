@@ -76,7 +76,17 @@ def test_folder_not_allowed(tmp_path: Path, form: str) -> None:
     """Where folders are not allowed, that is said with the setting that allows them."""
     with pytest.raises(BadSpec, match="may not be launched") as caught:
         parse_address(form.format(tmp_path))
-    assert "providers.git.allowed_protocols" in caught.value.hint
+    assert "providers.git.local_folders" in caught.value.hint
+    with pytest.raises(BadSpec, match="may not be launched"):
+        parse_address(form.format(tmp_path), folders=[tmp_path / "other"])
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_folder_of_the_settings(tmp_path: Path, form: str) -> None:
+    """Folders that the settings name may be launched, and what is in them."""
+    (tmp_path / "course").mkdir()
+    found = parse_address(form.format(tmp_path / "course"), folders=[tmp_path])
+    assert found == folder_address(tmp_path / "course")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -33,9 +33,12 @@ def parse_address(
     provider: str = "",
     github: str = "github.com",
     file_allowed: bool = False,
+    folders: Sequence[Path] = (),
     is_folder: Callable[[Path], bool] = Path.is_dir,
 ) -> Address:
     """Read what was typed; ``github`` is the host that the ``gh`` provider serves, empty where it is off.
+
+    ``folders`` may be launched, and what is in them, and with ``file_allowed`` any folder.
 
     Raises:
         BadSpec: it names no repository, or a folder where folders are not allowed.
@@ -43,19 +46,23 @@ def parse_address(
     text = text.strip()
     if provider:
         return Address(RepoSpec(provider, text if not ref else f"{text.rstrip('/')}/{ref}"))
-    if urlsplit(text).scheme in SCHEMES and "//" in text:
-        return _from_url(text, ref, github, file_allowed=file_allowed)
+    parts = urlsplit(text)
+    if parts.scheme in SCHEMES and "//" in text:
+        if parts.scheme == "file" and not (file_allowed or _is_inside(Path(unquote(parts.path)), folders)):
+            raise _no_folders(text)
+        return _from_url(text, ref, github)
     if SCP_FORM.match(text):
         return _git(text, ref)
     if text.startswith((".", "/", "~")):
-        return _from_folder(text, ref, file_allowed=file_allowed, is_folder=is_folder)
+        folder = _folder(text, is_folder)
+        if not (file_allowed or _is_inside(folder, folders)):
+            raise _no_folders(text)
+        return folder_address(folder, ref)
     return _from_spec(text, ref)
 
 
-def _from_url(text: str, ref: str, github: str, *, file_allowed: bool) -> Address:
+def _from_url(text: str, ref: str, github: str) -> Address:
     parts = urlsplit(text)
-    if parts.scheme == "file" and not file_allowed:
-        raise _no_folders(text)
     if github and (parts.hostname or "") in {github, f"www.{github}"} and parts.scheme in {"http", "https"}:
         return _from_github(parts.path, ref, text)
     return _git(text, ref)
@@ -77,15 +84,18 @@ def _from_github(path: str, ref: str, text: str) -> Address:
     return Address(RepoSpec("gh", f"{owner}/{repository}/{quote(ref or HEAD, safe='/')}"), file)
 
 
-def _from_folder(text: str, ref: str, *, file_allowed: bool, is_folder: Callable[[Path], bool]) -> Address:
+def _folder(text: str, is_folder: Callable[[Path], bool]) -> Path:
     folder = Path(text).expanduser().resolve()
     if not is_folder(folder):
         raise BadSpec(
             f"{folder} is not a folder of this machine.", hint="Give a repository's URL, or an existing folder."
         )
-    if not file_allowed:
-        raise _no_folders(text)
-    return folder_address(folder, ref)
+    return folder
+
+
+def _is_inside(folder: Path, folders: Sequence[Path]) -> bool:
+    """Tell whether it is one of these folders or in one; the service itself looks for detours."""
+    return any(folder.is_relative_to(each) for each in folders)
 
 
 def folder_address(folder: Path, ref: str = "") -> Address:
@@ -96,7 +106,7 @@ def folder_address(folder: Path, ref: str = "") -> Address:
 def _no_folders(text: str) -> BadSpec:
     return BadSpec(
         f"{text} is a folder of this machine, and those may not be launched.",
-        hint='Add "file" to providers.git.allowed_protocols to allow it to everyone who can reach the service.',
+        hint="Add it to providers.git.local_folders: then everyone who can reach the service may launch it.",
     )
 
 

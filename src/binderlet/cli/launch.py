@@ -69,6 +69,7 @@ def address_of(url: str, settings: Settings, *, ref: str = "", provider: str = "
         provider=provider,
         github=gh.hostname if gh.enabled else "",
         file_allowed="file" in settings.providers.git.allowed_protocols,
+        folders=settings.providers.git.local_folders,
     )
 
 
