@@ -38,20 +38,29 @@ def test_who_is_held() -> None:
 def test_ports() -> None:
     """Ranges that overlap are joined; without ports only mail is kept."""
     assert "tcp dport { 80-90, 443, 1094-1095 } accept" in render(RULES)
-    assert render(OPEN).count("goto refuse") == 4
-    assert render(RULES).count("goto refuse") == 4
+    assert render(OPEN).count("goto refuse") == 6
+    assert render(RULES).count("goto refuse") == 6
+
+
+def test_builds() -> None:
+    """Only what providers tell a machine is kept from them, but for names, which some providers have there."""
+    text = render(replace(RULES, builds=("docker0",)))
+    assert text.count('iifname "docker0" jump builds') == 1
+    _, _, builds = text.partition("chain builds {")
+    assert builds.index("dport 53 accept") < builds.index("168.63.129.16") < builds.index("fd00:ec2::254")
+    assert "10.0.0.0/8" not in builds
 
 
 def test_mark_follows_the_rules() -> None:
     """Any change gives another."""
     assert mark(RULES) == mark(replace(RULES))
-    assert len({mark(RULES), mark(OPEN), mark(replace(RULES, bridges=("br-1",)))}) == 3
+    assert len({mark(RULES), mark(OPEN), mark(replace(RULES, builds=("br-1",)))}) == 3
 
 
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nft", path="/usr/sbin:/usr/bin") is None, reason="needs nftables"
 )
-@pytest.mark.parametrize("rules", [RULES, OPEN, replace(RULES, bridges=())])
+@pytest.mark.parametrize("rules", [RULES, OPEN, replace(RULES, bridges=(), builds=("docker0",))])
 def test_nft_takes_it(rules: Rules) -> None:
     """The program finds no mistake in it."""
     done = subprocess.run(

@@ -21,7 +21,7 @@ from binderlet.config.egress import EgressSettings
 from binderlet.engine.egress import table
 from binderlet.engine.guard import Guard, Unheld, addresses
 from binderlet.errors import ConfigError
-from support.engine_harness import Harness, real_harness, spec_of
+from support.engine_harness import SPEC, Harness, real_harness, spec_of
 from support.engines import BUSYBOX, EngineApi
 from support.eventually import eventually
 from support.namespace import host, run
@@ -118,6 +118,24 @@ async def test_what_sessions_reach(held: Harness, outside: Outside) -> None:
         assert held.guard.check().message == "In force."
         await held.guard.release()
         assert set(await reached(held, session.engine_id, *kept)) >= set(kept)
+
+
+@pytest.mark.timeout(60)
+async def test_what_build_steps_reach(held: Harness, outside: Outside) -> None:
+    """On the engine's default network the metadata service is kept from everybody, and nothing else."""
+    api = held.api
+    assert isinstance(api, EngineApi)
+    labels = {"binderlet.instance": held.instance}
+    limits = [{"Name": name, "Soft": 1024, "Hard": 1024} for name in ("nofile", "nproc")]
+    place = {"NetworkMode": "bridge", "Ulimits": limits}
+    request = {"Image": SPEC.image, "Cmd": ["sleep", "600"], "Labels": labels, "HostConfig": place}
+    made = await asyncio.to_thread(api.call, "POST", "containers/create", request)
+    await asyncio.to_thread(api.call, "POST", f"containers/{made['Id']}/start")
+    let = [f"{outside.private} 80", f"{outside.public} 25"]
+    async with asyncio.timeout(20):
+        while await reached(held, made["Id"], *let) != let:  # noqa: ASYNC110 - only it can tell
+            await asyncio.sleep(0.1)
+    assert await reached(held, made["Id"], f"{outside.metadata} 80") == []
 
 
 @dataclass

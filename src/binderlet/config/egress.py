@@ -62,3 +62,8 @@ class EgressSettings(Section):
         description="Addresses or subnets that sessions may reach although they are private or this machine's, with "
         'a port or range of ports where only they are meant: ["10.1.2.3:5432", "10.4.0.0/16"].',
     )
+    builds: bool = Field(
+        default=True,
+        description="Keep build steps from where providers tell a machine its user-data and keys (169.254.169.254 and "
+        "the like), and so whatever else runs on the engine's default network.",
+    )

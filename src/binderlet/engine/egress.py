@@ -20,9 +20,16 @@ PRIVATE = {
     "ip6": ("::/96", "::ffff:0:0/96", "fc00::/7", "fe80::/10", "ff00::/8"),
 }
 """Addresses that are not the internet's: private, shared, multicast, and where clouds tell a machine its secrets."""
+METADATA = {
+    "ip": ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"),
+    "ip6": ("fe80::/10", "fd00:ec2::254/128", "fd00:42::42/128", "fd20:ce::254/128"),
+}
+"""Where providers tell a machine its user-data and keys."""
 MAIL = ("25", "465", "587")
 DNS = "53"
 REFUSE = "goto refuse"
+NAMES = f"meta l4proto {{ tcp, udp }} th dport {DNS} accept"
+"""Resolvers are private as a rule, and some providers' are where their metadata is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Rules:
     """TCP ports on the internet, such as ``443`` or ``1094-1095``; empty: all but those for sending mail."""
     allow: tuple[tuple[str, str], ...] = ()
     """Subnets that may be reached whatever they are, each with ports, or ``ALL_PORTS``."""
+    builds: tuple[str, ...] = ()
+    """Interfaces of networks with build steps, and with others' containers too: only ``METADATA`` is kept from them."""
 
 
 def table(name: str) -> str:
@@ -46,7 +55,7 @@ def table(name: str) -> str:
 
 def mark(rules: Rules) -> str:
     """Give the name of the chain that is there when exactly these rules are in force."""
-    text = json.dumps([asdict(rules), PRIVATE, MAIL, REFUSE], sort_keys=True)
+    text = json.dumps([asdict(rules), PRIVATE, METADATA, MAIL, REFUSE], sort_keys=True)
     return f"rules-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -55,9 +64,11 @@ def render(rules: Rules) -> str:
     name, chain = table(rules.name), mark(rules)
     held = "\n".join(f'    iifname "{bridge}" jump {chain}' for bridge in rules.bridges)
     body = "\n".join(f"    {line}" for line in _lines(rules))
+    steps = "\n".join(f'    iifname "{bridge}" jump builds' for bridge in rules.builds)
+    kept = "\n".join(f"    {line}" for line in _lines_of_builds())
     hooks = "\n".join(
-        f"  chain {hook} {{\n    type filter hook {hook} priority filter - 10; policy accept;\n{held}\n  }}"
-        for hook in ("forward", "input")
+        f"  chain {hook} {{\n    type filter hook {hook} priority filter - 10; policy accept;\n{held}\n{more}\n  }}"
+        for hook, more in (("forward", steps), ("input", ""))
     )
     return f"""\
 table inet {name}
@@ -71,6 +82,9 @@ table inet {name} {{
   chain {chain} {{
 {body}
   }}
+  chain builds {{
+{kept}
+  }}
 {hooks}
 }}
 """
@@ -80,8 +94,7 @@ def _lines(rules: Rules) -> Iterator[str]:
     """Give the rules in order; the first that fits decides."""
     # Answers to visitors, and to what was let through.
     yield "ct state established,related accept"
-    # Resolvers are private as a rule, and some clouds' are on the metadata service's address.
-    yield f"meta l4proto {{ tcp, udp }} th dport {DNS} accept"
+    yield NAMES
     yield "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept"
     for subnet, ports in rules.allow:
         family = "ip6" if ":" in subnet else "ip"
@@ -95,6 +108,12 @@ def _lines(rules: Rules) -> Iterator[str]:
         yield REFUSE
     else:
         yield f"tcp dport {_set(MAIL)} {REFUSE}"
+
+
+def _lines_of_builds() -> Iterator[str]:
+    yield NAMES
+    for family, subnets in METADATA.items():
+        yield f"{family} daddr {_set(subnets)} {REFUSE}"
 
 
 def _set(elements: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 EVERY = 60.0
 """Seconds between looks: whoever loads a whole set of rules, as nftables' own unit does, throws ours away."""
 WEB = {80, 443}
+BUILD_BRIDGES = ("docker0", "podman0", "cni-podman0")
+"""Where build steps run: the engines' default networks."""
 
 
 class Holds(Protocol):
@@ -125,10 +127,16 @@ class Guard:
             raise NftablesUnusable("the container engine is on another machine")
         reached = (each for url in self._urls for each in addresses(url))
         allow = {*map(split_destination, self._settings.allow), *reached}
-        rules = Rules(self._name, self._bridges, tuple(self._settings.ports), tuple(sorted(allow)))
+        builds = BUILD_BRIDGES if self._settings.builds else ()
+        rules = Rules(self._name, self._bridges, tuple(self._settings.ports), tuple(sorted(allow)), builds)
         if not self._helper:
             return nftables.ensure(table(rules.name), mark(rules), render(rules))
-        more = {"bridges": list(rules.bridges), "ports": list(rules.ports), "allow": list(map(" ".join, rules.allow))}
+        more = {
+            "bridges": list(rules.bridges),
+            "ports": list(rules.ports),
+            "allow": list(map(" ".join, rules.allow)),
+            "builds": list(rules.builds),
+        }
         return bool(self._asked("egress", more).get("changed"))
 
     def _remove(self) -> None:

@@ -33,6 +33,7 @@ EGRESS = {
     "bridges": ["br-0a", "bl0f0f*"],
     "ports": ["80"],
     "allow": ["10.0.0.0/8 all"],
+    "builds": ["docker0"],
 }
 
 
@@ -43,7 +44,7 @@ def test_what_there_is() -> None:
         ({"verb": "limit", "memory": 0, "processes": 512, "weight": 50}, LimitBuilds(0, 512, 50)),
         (TEND, Tend(MARK, 100, 64, 500, 0)),
         ({"verb": "layer-size", "driver": "overlay2", "chain": ID}, LayerSize("overlay2", ID)),
-        (EGRESS, Hold(Rules("mine", ("br-0a", "bl0f0f*"), ("80",), (("10.0.0.0/8", "all"),)))),
+        (EGRESS, Hold(Rules("mine", ("br-0a", "bl0f0f*"), ("80",), (("10.0.0.0/8", "all"),), ("docker0",)))),
         ({"verb": "egress-end", "name": "mine"}, Release("mine")),
         (SYSTEM, System("bookworm", (LINE,), {"http_proxy": "http://p:3128"})),
     ):

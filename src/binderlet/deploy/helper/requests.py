@@ -190,6 +190,7 @@ def _hold(fields: Fields) -> Request:
             fields.texts("bridges", BRIDGE, MOST_LINES),
             fields.texts("ports", PORTS, MOST_RULES),
             tuple((subnet, ports) for subnet, ports in allow),
+            fields.texts("builds", BRIDGE, MOST_LINES),
         )
     )
 
