@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks._figure import Figure, measure, say
-from benchmarks._vm import OPTIONS, SITE, bare_machine
+from benchmarks._vm import OPTIONS, SITE, bare_machine, nothing_prepared
 from support.vm import let_in
 
 PARTS = {"preparing": "program_s", "packages:": "machine_s", "waiting for": "base_image_s"}
@@ -31,10 +31,11 @@ def install(command: Sequence[str]) -> dict[str, float]:
 
 def main() -> None:
     """Deploy once, and launch the example."""
-    with bare_machine(bare=True) as (vm, wheel):
+    parts: dict[str, float] = {}
+    with bare_machine(bare=True) as (vm, wheel), nothing_prepared(vm, wheel.parent) as anew:
         way, _ = let_in(vm, SITE, wheel.parent)
-        steps = [[sys.executable, "-m", "binderlet.cli", "deploy", *way, "--wheel", str(wheel), *shlex.split(OPTIONS)]]
-        parts: dict[str, float] = {}
+        options = ["--wheel", str(wheel), *shlex.split(f"{OPTIONS} {anew}")]
+        steps = [[sys.executable, "-m", "binderlet.cli", "deploy", *way, *options]]
         installed = measure(lambda: [parts.update(install(step)) for step in steps])
         first = measure(lambda: vm.must("binderlet check"))
         again = measure(lambda: vm.must("binderlet install"))

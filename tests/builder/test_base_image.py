@@ -155,7 +155,9 @@ async def test_is_made_once(bench: Workbench) -> None:
     assert made.name == f"base:{made.version}"
     assert made.python == "3.11"
     assert made.id == f"sha256:{made.name}"
-    assert [call.split()[0] for call in bench.calls if not call.startswith("mmdebstrap")] == ["import", "tag", "build"]
+    calls = [call for call in bench.calls if not call.startswith("mmdebstrap")]
+    assert [call.split()[0] for call in calls] == ["import", "tag", "build"]
+    assert "--ignorefile" not in calls[-1], "there is none, and Podman refuses to build without"
     assert await bases.ensure(bench.log) == made
     assert len(bench.calls) == 4
     assert list((bench.folder / "jobs").iterdir()) == []
@@ -337,7 +339,9 @@ async def test_podman_is_asked_remotely(bench: Workbench) -> None:
     bases = bench.bases()
     bases._toolchain = Toolchain("podman", str(bench.folder / "bin" / "podman"), "4.3.1", "/run/podman.sock")
     await bases.ensure(bench.log)
-    assert [call.split()[0] for call in bench.calls if not call.startswith("mmdebstrap")] == ["import", "tag", "build"]
+    calls = [call for call in bench.calls if not call.startswith("mmdebstrap")]
+    assert [call.split()[0] for call in calls] == ["import", "tag", "build"]
+    assert "--ignorefile" not in calls[-1], "there is none, and Podman refuses to build without"
 
 
 async def test_an_engine_that_is_down_is_not_a_missing_image(bench: Workbench) -> None:

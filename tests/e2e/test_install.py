@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from support.acme_server import AcmeServer, acme_server
 from support.s3_server import s3_server
 from support.visit import wait_for
-from support.vm import CA, SSHD, Machine, bootstrap, let_in, machine, make_wheel, next_release
+from support.vm import CA, SSHD, Machine, bootstrap, let_in, machine, make_wheel, next_release, remove_base
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.haproxy, pytest.mark.timeout(1200)]
 
@@ -80,6 +80,9 @@ def vm(authority: AcmeServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with machine() as booted:
         booted.put(bundle, "/etc/ssl/")
         yield booted
+        # It has the authority's certificate, so nobody can use it any more.
+        for name in booted.bases:
+            remove_base(name)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,8 @@ def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer, storag
     assert "Another installation goes on" in said
     said = vm.must(install)
     assert "ready: https://binder.test/" in said
+    assert vm.base(), "it has the authority's certificate, so it has to be made"
+    vm.bases.append(vm.base())
     again = vm.must(install)
     assert "will do" not in again
     assert "settings: done already" in again

@@ -51,6 +51,8 @@ class Machine:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.bases: list[str] = []
+        """Base images that tests have to remove when it is gone."""
 
     def run(self, command: str, *, timeout: float = 600) -> tuple[int, str]:
         """Run a shell command as root; gives exit code and output."""
@@ -78,6 +80,11 @@ class Machine:
         """Name every file in the places that an installation touches."""
         out = self.must("find /etc /opt /usr/local /var/lib/binderlet* -xdev 2>/dev/null || true")
         return {line for line in out.splitlines() if "__pycache__" not in line and not line.startswith("/etc/ssl")}
+
+    def base(self) -> str:
+        """Name the base image that its service made, as its log says; empty where it found one."""
+        said = self.run("journalctl --unit binderlet --output cat --no-pager")[1]
+        return next(iter(re.findall(r"The base image (binderlet/base:\w+) is ready", said)), "")
 
     def reboot(self) -> None:
         """Start the machine again, as after a loss of power."""
@@ -143,6 +150,15 @@ def let_in(vm: Machine, address: str, folder: Path) -> tuple[list[str], str]:
     way = [f"root@{address}", "--ssh-port", str(port), "--ssh-option", f"IdentityFile={key}"]
     way += ["--ssh-option", "StrictHostKeyChecking=no", "--ssh-option", f"UserKnownHostsFile={folder}/hosts"]
     return way, start
+
+
+def remove_base(name: str) -> None:
+    """Remove a base image from this machine's engine, with all that was built on it."""
+    key = name.rpartition(":")[2]
+    built = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"label=binderlet.base={key}")
+    # The one with most layers first: what is below others cannot go before them.
+    for each in [*(one for one in built.split() if one != name), name]:
+        subprocess.run([docker_command(), "image", "rm", "--force", each], capture_output=True, check=False)
 
 
 def _environment() -> list[str]:

@@ -1,8 +1,7 @@
 """Makes the image that all environments build on: Debian, Python, Jupyter.
 
-Two steps, each named by the content that decides it and kept once it is made: mmdebstrap brings the Debian packages
-together and the engine imports them as one layer; one Dockerfile adds the rest. Both are jobs that go on when the
-control plane ends, and the next one follows them.
+Two steps, each named by the content that decides it and kept: mmdebstrap brings the Debian packages together, which the
+engine imports as one layer; a Dockerfile adds the rest. Both are jobs that outlive the control plane; the next follows.
 """
 
 from __future__ import annotations
@@ -317,6 +316,7 @@ class BaseImages:
             arguments=made.build_arguments(system),
             secrets={NETWORK_SECRET: folder / "network"},
             memory=self._settings.memory,
+            has_ignore_file=False,
         )
         try:
             outcome = await self._run(

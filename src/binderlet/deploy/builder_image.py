@@ -71,6 +71,7 @@ async def make(bench: Workbench, network: NetworkEnvironment, name: str, log: Bu
             labels={"binderlet.image": "builder"},
             arguments={"BASE": system},
             secrets={NETWORK_SECRET: folder / "network"},
+            has_ignore_file=False,
         )
         await log.flush()
         job = Job(folder / "job")

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from binderlet.deploy.install.actions import Displaced, File, Fresh, Packages, Unit, User, undo
+from binderlet.deploy.install.actions import RELOAD, Displaced, File, Fresh, Packages, Unit, User, undo
 from binderlet.deploy.install.host import InstallError, Said
 from support.fake_host import FakeHost
 
@@ -56,6 +56,14 @@ def test_a_file_comes_and_goes(tmp_path: Path) -> None:
     assert host.ran == ["reread it", "reread it"]
 
 
+def test_systemd_is_told_once(tmp_path: Path) -> None:
+    """Where all goes, its files need no word each; other readers are told."""
+    host = FakeHost(tmp_path)
+    for reader in (RELOAD, ("reread",)):
+        undo(host, File(PATH, "text", then=reader).before(host), is_down=True)
+    assert host.ran == ["reread"]
+
+
 def test_a_file_that_was_there_comes_back(tmp_path: Path) -> None:
     """What another wrote is as before; the operator's own file is never touched."""
     host = FakeHost(tmp_path)
@@ -90,6 +98,9 @@ def test_a_unit_is_started_and_stopped(tmp_path: Path) -> None:
         "systemctl disable --now x.service",
     ]
     assert unit.what == "start x.service"
+    count = len(host.ran)
+    undo(host, {"unit": "x.service"}, is_down=True)
+    assert len(host.ran) == count
 
 
 def test_a_folder_goes_with_all_in_it(tmp_path: Path) -> None:

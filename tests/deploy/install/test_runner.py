@@ -179,6 +179,14 @@ def test_all_of_it_is_taken_back(tmp_path: Path) -> None:
         uninstall(host, quiet)
 
 
+def test_units_end_together(tmp_path: Path) -> None:
+    """In one call, last first."""
+    host = FakeHost(tmp_path)
+    host.write(RECORD, json.dumps([{"unit": "a.service"}, {"unit": "b.timer"}]), 0o600)
+    uninstall(host, quiet)
+    assert [ran for ran in host.ran if "disable" in ran] == ["systemctl disable --now b.timer a.service"]
+
+
 def test_settings_and_state_can_stay(tmp_path: Path) -> None:
     """For a later installation."""
     host = FakeHost(tmp_path)

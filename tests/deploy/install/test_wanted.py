@@ -17,6 +17,7 @@ from binderlet.errors import ConfigError
         (Wanted("b.example.org", "a@example.org"), "https://b.example.org/", "acme"),
         (Wanted("b.example.org", https=False), "http://b.example.org/", "off"),
         (Wanted(""), "", "off"),
+        (Wanted("", settings={"server.public_url": "http://192.0.2.7/"}), "http://192.0.2.7/", "off"),
         (Wanted("b.org", settings={"server.port": 8080, "pages.title": 'Ünser "B"'}), "https://b.org/", "acme"),
     ],
 )

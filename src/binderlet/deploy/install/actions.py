@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from binderlet.deploy.install.host import Host
 
 Undo = Mapping[str, Any]
+RELOAD = ("systemctl", "daemon-reload")
 
 
 class Action(Protocol):
@@ -216,24 +217,21 @@ def _says(host: Host, verb: str, unit: str) -> bool:
     return host.run(["systemctl", "--quiet", verb, unit]).code == 0
 
 
-def undo(host: Host, what: Undo) -> None:
+def undo(host: Host, what: Undo, *, is_down: bool = False) -> None:
     """Take back what an action did. Packages stay: others may use them by now, and ``uninstall`` names them.
+
+    ``is_down`` says that all units are stopped and disabled already, and that systemd is told of files afterwards.
 
     Raises:
         InstallError: it cannot be taken back.
     """
     if name := what.get("unit"):
-        host.run(["systemctl", "disable", "--now", name])
+        if not is_down:
+            host.run(["systemctl", "disable", "--now", name])
         if name.endswith(".timer"):
             host.remove(f"/var/lib/systemd/timers/stamp-{name}")
     if path := what.get("file"):
-        if what["before"] is None:
-            host.remove(path)
-            host.remove_empty(what["made"])
-        else:
-            host.write(path, what["before"], 0o644)
-        if what["then"]:
-            host.run(what["then"])
+        _put_back(host, path, what, is_down=is_down)
     if folder := what.get("folder"):
         host.remove(folder)
     if user := what.get("user"):
@@ -241,3 +239,13 @@ def undo(host: Host, what: Undo) -> None:
     if name := what.get("displaced"):
         for verb in [verb for verb, was in (("enable", what["enabled"]), ("start", what["active"])) if was]:
             host.run(["systemctl", verb, name])
+
+
+def _put_back(host: Host, path: str, what: Undo, *, is_down: bool) -> None:
+    if what["before"] is None:
+        host.remove(path)
+        host.remove_empty(what["made"])
+    else:
+        host.write(path, what["before"], 0o644)
+    if what["then"] and not (is_down and tuple(what["then"]) == RELOAD):
+        host.run(what["then"])

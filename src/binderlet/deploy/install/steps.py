@@ -8,13 +8,12 @@ from pathlib import PurePosixPath
 
 from binderlet.deploy.install import services as services_
 from binderlet.deploy.install import units
-from binderlet.deploy.install.actions import Action, Displaced, File, Fresh, Packages, Unit, User
+from binderlet.deploy.install.actions import RELOAD, Action, Displaced, File, Fresh, Packages, Unit, User
 from binderlet.deploy.install.services import USER, Services
 from binderlet.deploy.install.wanted import CONFIG, CURRENT, STATE, Wanted, settings_file, web_ports
 
 UNITS = PurePosixPath("/etc/systemd/system")
 SYSCTL = PurePosixPath("/etc/sysctl.d/60-binderlet.conf")
-RELOAD = ("systemctl", "daemon-reload")
 RESTART = "restart"
 """The last step."""
 

@@ -66,6 +66,8 @@ class Wanted:
     @property
     def url(self) -> str:
         """Where visitors reach it; empty where there is no domain."""
+        if given := self.settings.get("server.public_url"):
+            return str(given)
         if not self.domain:
             return ""
         return f"{'https' if self.https else 'http'}://{self.domain}/"
