@@ -114,6 +114,7 @@ class Bench:
         image = f"binderlet-bench/i-{uuid4().hex[:12]}:{COMMIT.sha}"
         self.images.append(image)
         log = BuildLog(self.folder / f"log-{uuid4().hex[:8]}")
+        await asyncio.to_thread(os.sync)  # what was built before is not this build's to wait for
         started = time.perf_counter()
         await builder.build(BuildRequest(replace(COMMIT), checkout, image), log)
         seconds = time.perf_counter() - started
@@ -137,6 +138,7 @@ class Bench:
         command = [self.tools.program, "build", "--no-cache", "--progress", "plain", "--tag", image, str(folder)]
         if self.tools.kind == "buildx":
             command[1:2] = ["buildx", "build", "--load"]
+        os.sync()
         started = time.perf_counter()
         done = subprocess.run(
             command, check=True, capture_output=True, text=True, env=os.environ | self.tools.environment

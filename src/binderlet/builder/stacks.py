@@ -97,20 +97,12 @@ class Stacks:
 
     async def find(self, work: Work, base: BaseImage) -> Stack:
         """Give the stack that a new environment can stand on, which is empty where there is none."""
-        plan, foundation = work.plan, self._foundation(work, base)
-        asked = stack.asked_by(plan)
+        foundation = self._foundation(work, base)
         known = await asyncio.to_thread(_read, self._path(foundation))
-        if not stack.names_of(asked) & known.names:
+        if not stack.names_of(stack.asked_by(work.plan)) & known.names:
             return Stack()
         here = await self._those_here(foundation, known)
-        resolved = await self._resolver.resolve(
-            asked,
-            plan.python,
-            prefer=await asyncio.to_thread(self._pins, plan.python),
-            settings=self._settings(work),
-            options=plan.installer_options,
-        )
-        return Stack(stack.choose(here, resolved or ()), self._source)
+        return Stack(stack.choose(here, await self._resolve(work) or ()), self._source)
 
     def want(self, work: Work, base: BaseImage, lock: str) -> None:
         """Make the stack of an environment that was built, whose ``lock`` this is, soon.
@@ -160,6 +152,18 @@ class Stacks:
         names = known.names | stack.names_in(stack.asked_by(work.plan), packages)
         kept = Known(tuple(here[-MOST_KNOWN:]), frozenset(sorted(names)[:MOST_NAMES]))
         await asyncio.to_thread(_write, self._path(foundation), kept)
+        await self._resolve(work)  # so that who asks for some of it next need not wait for the index
+
+    async def _resolve(self, work: Work) -> frozenset[str] | None:
+        """Ask which packages an environment would get, as its installation would choose them."""
+        plan = work.plan
+        return await self._resolver.resolve(
+            stack.asked_by(plan),
+            plan.python,
+            prefer=await asyncio.to_thread(self._pins, plan.python),
+            settings=self._settings(work),
+            options=plan.installer_options,
+        )
 
     async def _build(self, work: Work, base: BaseImage, foundation: str) -> None:
         image = _image(foundation, work.stack.pins)
