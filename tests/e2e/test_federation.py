@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from support.browser import chromium
 from support.federation_live import LiveFederation, Redirector, federation, launch, wait_until
 from support.service import COMMAND, Forge, Serve, free_port, git_spec
 from support.visit import Visit
@@ -63,8 +64,7 @@ def test_launches_reach_sessions_of_every_member(live: LiveFederation, redirecto
 def test_from_badge_to_session(live: LiveFederation, redirector: Redirector) -> None:
     """A click on a badge leads through the redirector's launch page to a session on a member, whichever it is."""
     target = f"{redirector.url}/v2/{live.spec}"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(SLOW)
         page.goto(f"{redirector.url}/")
@@ -74,7 +74,6 @@ def test_from_badge_to_session(live: LiveFederation, redirector: Redirector) -> 
         page.wait_for_url("**/user/**")
         assert page.url.startswith(redirector.where(f"/build/{live.spec}") + "/user/")
         cookies = page.context.cookies(f"{redirector.url}/build/{live.spec}")
-        browser.close()
     assert [cookie.get("name") for cookie in cookies] == ["host"]
 
 

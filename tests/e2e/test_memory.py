@@ -12,12 +12,13 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from binderlet.builder.group import OOM_SCORE as BUILDS_SCORE
 from binderlet.cli.stop_service import process_behind
 from binderlet.deploy.swap import SwapPlan
 from binderlet.deploy.swap_setup import SwapError, SwapSetup, disks
+from support.browser import chromium
 from support.engines import EngineApi, docker_socket
 from support.memory_group import container_processes, memory_group
 from support.service import Event
@@ -53,9 +54,8 @@ def test_a_session_that_eats_its_limit_dies_alone(here: Site) -> None:
     """Its neighbour goes on; its visitor's tab says that it ran out of memory, and so does its address from then on."""
     spec = here.spec("greedy", {**HELLO, ".jupyter/jupyter_server_config.py": GREEDY})
     neighbour, greedy = here.service.ready(spec), here.service.ready(spec)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = chromium.new_page()
+    with chromium() as browser:
+        page = browser.new_page()
         page.goto(f"{greedy['url']}lab?token={greedy['token']}")
         expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=60_000)
         page.wait_for_timeout(3000)
@@ -66,7 +66,6 @@ def test_a_session_that_eats_its_limit_dies_alone(here: Site) -> None:
         expect(page.locator("#why")).to_have_text("This session has ended: it ran out of memory.", timeout=30_000)
         again = page.get_by_role("link", name="Launch the same again")
         expect(again).to_have_attribute("href", f"/v2/{spec}")
-        chromium.close()
     assert fetch(neighbour, "api/status")
     assert container not in here.containers()
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from binderlet.api.routes import create_app
 from binderlet.api.sse import Streams
 from binderlet.model import Phase
+from support.browser import chromium
 from support.fake_book import nothing
 from support.live import Live, served
 from support.services import Stage
@@ -50,10 +51,8 @@ UNNAMED = """() => [...document.querySelectorAll("input, select, textarea, butto
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests of this file."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from binderlet.api.routes import create_app
 from binderlet.dashboard.own import SLOTS, bucket
 from binderlet.dashboard.store import StatisticsStore
 from binderlet.dashboard.tallies import Tallies, Tally
+from support.browser import chromium
 from support.live import Live, served
 from support.services import NOW, Stage
 
@@ -58,13 +59,11 @@ def live(tmp_path: Path) -> Iterator[Live]:
 def page() -> Iterator[Page]:
     """A page that fails the test when a script of it fails, or its policy forbids something."""
     problems: list[str] = []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = chromium.new_page()
+    with chromium() as browser:
+        page = browser.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         yield page
-        chromium.close()
     assert problems == []
 
 
