@@ -58,6 +58,15 @@ def test_values_with_certificates(command: Command, tmp_path: Path) -> None:
     assert "cannot be read" in command.err
 
 
+@pytest.mark.parametrize("verb", ["values", "manifests"])
+def test_bucket(command: Command, verb: str) -> None:
+    """A registry that only this machine would reach is refused here, not by a pod that does not start."""
+    s3 = ("endpoint=https://s3.example.org", "bucket=b", "access_key=a", "secret_key=s")
+    chosen = [part for each in s3 for part in ("--set", f"registry.s3.{each}")]
+    assert command("k3s", verb, *chosen) != 0
+    assert "registry.url instead of registry.s3" in " ".join(command.err.split())
+
+
 def test_manifests(command: Command, tmp_path: Path) -> None:
     """All of the chart with these settings and further values, or what sessions need alone."""
     (tmp_path / "more.yaml").write_text("controlPlane: {service: {type: LoadBalancer}}\n")

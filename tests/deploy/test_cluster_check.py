@@ -23,10 +23,10 @@ async def api() -> AsyncIterator[KubeApi]:
         yield served
 
 
-async def looked(api: KubeApi) -> dict[str, Finding]:
+async def looked(api: KubeApi, settings: Settings | None = None) -> dict[str, Finding]:
     """Look at it."""
     client = KubernetesClient(access_to(api))
-    found = [one async for one in check_cluster(client, Settings())]
+    found = [one async for one in check_cluster(client, settings or Settings())]
     await client.close()
     return {one.check: one for one in found}
 
@@ -35,11 +35,20 @@ async def test_all_is_well(api: KubeApi) -> None:
     """A cluster that can run sessions passes, and nothing was made in it."""
     found = await looked(api)
     assert {what: one.level for what, one in found.items()} == dict.fromkeys(
-        ("cluster", "rights", "nodes", "admission"), "ok"
+        ("cluster", "rights", "nodes", "admission", "images"), "ok"
     )
     assert "1.31.4+k3s1" in found["cluster"].seen
     assert found["nodes"].seen == "1 of 2 ready, for 220 pods"
     assert api.pods == {}
+
+
+async def test_images_without_a_way(api: KubeApi) -> None:
+    """A service that would not start for want of a registry that nodes reach is told so before."""
+    service = {"engine": {"kind": "kubernetes"}}
+    found = (await looked(api, Settings.model_validate(service)))["images"]
+    assert (found.level, "registry.url is empty" in found.seen, "registry.url" in found.mend) == ("fail", True, True)
+    imported = Settings.model_validate({**service, "kubernetes": {"delivery": "import"}})
+    assert (await looked(api, imported))["images"].level == "ok"
 
 
 async def test_right_that_is_missing(api: KubeApi) -> None:

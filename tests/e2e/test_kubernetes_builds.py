@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.builder_cluster import TIMEOUT, BuilderCluster
+from support.cluster import second_node
 from support.service import Forge, LiveService, git_spec
 from support.visit import Visit
 
@@ -130,3 +131,18 @@ def test_builder_goes_away(service: LiveService, builders: BuilderCluster, forge
                 deleted = True
     assert event["phase"] == "ready", said
     assert "The build was lost" in said
+
+
+def test_on_another_node(service: LiveService, builders: BuilderCluster, forge: Forge) -> None:
+    """A node that never saw the image fetches it from the registry, and its sessions are reached like all others."""
+    chosen = spec(forge)
+    first = Visit(service.ready(chosen, timeout=280))
+    service.kill()
+    service.set(**second_node())
+    service.start()
+    other = Visit(service.ready(chosen, timeout=280))
+    assert (first.get("lab"), other.get("lab")) == (b"1,2\n", b"1,2\n")
+    where = {pod["metadata"]["annotations"]["binderlet.session"]: pod for pod in builders.sessions.pods(service.name)}
+    assert [where[visit.id]["spec"]["nodeName"] for visit in (first, other)] == ["node1", "node2"]
+    for visit in (first, other):
+        assert service.admin("DELETE", f"/sessions/{visit.id}")[0] == 204

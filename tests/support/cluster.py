@@ -75,10 +75,22 @@ def has_cluster() -> None:
 
 
 def node() -> NodeParts:
-    """Give the parts of the cluster's only node; skips the test where the cluster is not ours to break."""
+    """Give the parts of the cluster's first node; skips the test where the cluster is not ours to break."""
     if not (program := os.environ.get("KUBE_NODE")):
         pytest.skip("this would break parts of the cluster, which only scripts/cluster has for that")
     return NodeParts(program)
+
+
+def second_node() -> dict[str, Any]:
+    """Have another node, and give the settings of sessions that run there alone; or skip the test."""
+    if not (program := os.environ.get("KUBE_NODE")):
+        pytest.skip("which of the cluster's nodes is for this is not known; scripts/cluster makes one")
+    done = subprocess.run([program, "second"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {
+        "kubernetes__node_selector": {"kubernetes.io/hostname": "node2"},
+        "kubernetes__tolerations": [{"key": "binderlet-test/second", "effect": "NoSchedule"}],
+    }
 
 
 @dataclass(frozen=True)

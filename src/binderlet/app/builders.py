@@ -15,8 +15,8 @@ from binderlet.clients.kubernetes_access import find_access
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.engine.base import Engine
-from binderlet.errors import ConfigError
 from binderlet.images.courier import client_of
+from binderlet.images.reach import check_reach
 from binderlet.images.remote import RemoteImages
 from binderlet.images.shelf import Shelf, host_of, placed
 
@@ -25,14 +25,10 @@ def with_registry(settings: Settings) -> Settings:
     """Give the settings with the registry's host and folder before image names that have none.
 
     Raises:
-        ConfigError: no registry is known.
+        ConfigError: no registry is known that nodes reach.
     """
+    check_reach(settings)
     prefix, url = settings.builder.image_prefix, settings.registry.url
-    if not host_of(prefix) and not url:
-        raise ConfigError(
-            f"builder.image_prefix: {prefix!r} names no registry, and registry.url is empty; nodes need one.",
-            hint='Set registry.url to something like "https://registry.example.org/binder/".',
-        )
     builder = settings.builder.model_copy(update={"image_prefix": placed(url, prefix)})
     return settings.model_copy(update={"builder": builder})
 

@@ -21,8 +21,8 @@ from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.engine.base import Engine
 from binderlet.engine.kubernetes import KubernetesEngine
-from binderlet.errors import ConfigError
 from binderlet.events.kinds import LaunchEvent
+from binderlet.images.reach import check_reach
 from binderlet.images.shelf import host_of, placed
 from binderlet.launch.book import LaunchBook
 from binderlet.model import Phase, Session
@@ -59,7 +59,7 @@ async def kubernetes_machinery(settings: Settings, network: NetworkEnvironment, 
         EngineUnavailable: cluster or container engine do not answer.
     """
     if not settings.builder_pods.namespace:
-        check(settings)
+        check_reach(settings)
     access = await asyncio.to_thread(find_access, settings.kubernetes)
     engine = KubernetesEngine(KubernetesClient(access), settings.engine, settings.kubernetes, settings.server.instance)
     try:
@@ -79,24 +79,6 @@ async def kubernetes_machinery(settings: Settings, network: NetworkEnvironment, 
 
     where = f"{version} at {access.server}, builds by {local.description}"
     return replace(local, engine=engine, builder=builder, description=where, close=close)
-
-
-def check(settings: Settings) -> None:
-    """See that images have a way to the nodes.
-
-    Raises:
-        ConfigError: they have none.
-    """
-    prefix = settings.builder.image_prefix
-    if settings.kubernetes.delivery != "push" or host_of(prefix) or settings.registry.url:
-        return
-    own = " Nodes do not reach the registry in front of registry.s3." if settings.registry.s3.endpoint else ""
-    raise ConfigError(
-        f"builder.image_prefix: {prefix!r} names no registry, registry.url is empty, and kubernetes.delivery is push."
-        f"{own}",
-        hint='Set registry.url to something like "https://registry.example.org/binder/", or kubernetes.delivery to '
-        '"import".',
-    )
 
 
 def reference(settings: Settings, name: str) -> str:

@@ -38,7 +38,9 @@ def values(
 
 def _values(settings: Settings, image: str, secret: str, builder_image: str) -> dict[str, Any]:
     from binderlet.deploy.cluster_values import values_of
+    from binderlet.images.reach import check_bucket
 
+    check_bucket(settings)
     if not builder_image:
         typer.echo("Nothing can be built without builder pods: see --builder-image.", err=True)
     return values_of(settings, image, secret, builder_image=builder_image, ca_bundle=certificates(settings))

@@ -12,6 +12,7 @@ from binderlet.config.schema import Settings
 from binderlet.engine.kubernetes_spec import pod_request
 from binderlet.errors import BinderletError
 from binderlet.finding import Finding
+from binderlet.images.reach import check_reach
 from binderlet.model import Limits, SessionSpec
 
 RIGHTS = (
@@ -46,7 +47,7 @@ async def _look(settings: Settings) -> list[Finding]:
 
 async def check_cluster(client: KubernetesClient, settings: Settings) -> AsyncIterator[Finding]:
     """Yield what was found, one thing after the other; nothing in the cluster is changed."""
-    looks = (cluster, rights, nodes, admission)
+    looks = (cluster, rights, nodes, admission, images)
     for look in looks:
         try:
             with cluster_errors():
@@ -122,3 +123,11 @@ async def admission(client: KubernetesClient, settings: Settings) -> Finding:
     path = f"api/v1/namespaces/{client.access.namespace}/pods"
     await client.call("POST", path, params={"dryRun": "All"}, body=body)
     return Finding("admission", "ok", "a session would be let in")
+
+
+async def images(_client: KubernetesClient, settings: Settings) -> Finding:
+    """See whether nodes have a way to what is built, where these settings are already of a service there."""
+    if settings.engine.kind != "kubernetes":
+        return Finding("images", "ok", "not known: engine.kind is not kubernetes yet")
+    check_reach(settings)
+    return Finding("images", "ok", "the settings name a way to the nodes")

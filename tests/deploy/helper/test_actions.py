@@ -1,14 +1,18 @@
-"""What the root helper does, on control groups and an engine's store that are folders."""
+"""What the root helper does: on folders that look like control groups and an engine's store, and on real groups."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from binderlet.builder.group import step_places
 from binderlet.clients import nftables
 from binderlet.clients.cgroups import Cgroups, CgroupsUnusable
 from binderlet.clients.nftables import NftablesUnusable
@@ -82,6 +86,42 @@ def test_steps_are_tended_until_nobody_listens(root: Path) -> None:
     assert (step / "pids.max").read_text() == "64"
     with pytest.raises(Refused):
         Actions(root).do(request, [])
+
+
+@pytest.fixture
+def real_step() -> Iterator[tuple[int, Path, Path]]:
+    """A process with a mark where the engine has its builds' steps; with its groups for processes and the CPU."""
+    places = step_places()
+    parents = [next((Path(each) for each in those if Path(each).is_dir()), None) for those in (places.pids, places.cpu)]
+    if os.geteuid() != 0 or None in parents:
+        pytest.skip("this is not root, or the engine has not built anything yet")
+    pids, cpu = groups = [parent / f"test-{uuid4().hex}" for parent in parents if parent is not None]
+    with subprocess.Popen(["sleep", "60"], env={"PATH": os.defpath, "no_proxy": "y.binderlet.invalid"}) as process:
+        try:
+            for group in groups:
+                group.mkdir(exist_ok=True)
+                (group / "cgroup.procs").write_text(str(process.pid))
+            yield process.pid, pids / "pids.max", cpu / places.share_file
+        finally:
+            process.kill()
+            process.wait()
+            for group in {*groups}:
+                group.rmdir()
+
+
+@pytest.mark.docker
+def test_a_real_step_is_tended(real_step: tuple[int, Path, Path]) -> None:
+    """The kernel's own files of a step have the limits of the build whose mark it has; others' marks are others'."""
+    process, processes, share = real_step
+    before = share.read_text()
+    score = Path(f"/proc/{process}/oom_score_adj")
+    Actions().tend(Tend("x.binderlet.invalid", 100, 64, 500, 0), lambda _: False)
+    assert share.read_text() == before
+    Actions().tend(Tend("y.binderlet.invalid", 100, 64, 500, 0), lambda _: False)
+    assert share.read_text() == "100\n"
+    # Other builds of this machine may see to these two besides, each in its way.
+    assert processes.read_text() != "max\n"
+    assert int(score.read_text()) >= 500
 
 
 def test_sizes_of_layers(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
