@@ -109,7 +109,7 @@ async def test_by_the_settings(api: KubeApi, tmp_path: Path) -> None:
     await asyncio.to_thread((tmp_path / "config").write_text, yaml.safe_dump(kubeconfig))
     chosen = Settings.model_validate({"kubernetes": {"kubeconfig": str(tmp_path / "config")}})
     found = await asyncio.to_thread(look_at_cluster, chosen)
-    assert [one.check for one in found] == ["cluster", "rights", "nodes", "admission"]
+    assert [one.check for one in found] == ["cluster", "rights", "nodes", "admission", "images"]
     none = Settings.model_validate({"kubernetes": {"kubeconfig": str(tmp_path / "none")}})
     (missing,) = await asyncio.to_thread(look_at_cluster, none)
     assert (missing.check, missing.level) == ("cluster", "fail")

@@ -95,7 +95,8 @@ def real_step() -> Iterator[tuple[int, Path, Path]]:
     parents = [next((Path(each) for each in those if Path(each).is_dir()), None) for those in (places.pids, places.cpu)]
     if os.geteuid() != 0 or None in parents:
         pytest.skip("this is not root, or the engine has not built anything yet")
-    pids, cpu = groups = [parent / f"test-{uuid4().hex}" for parent in parents if parent is not None]
+    name = f"test-{uuid4().hex}"
+    pids, cpu = groups = [parent / name for parent in parents if parent is not None]
     with subprocess.Popen(["sleep", "60"], env={"PATH": os.defpath, "no_proxy": "y.binderlet.invalid"}) as process:
         try:
             for group in groups:
