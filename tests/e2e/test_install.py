@@ -253,7 +253,7 @@ def test_over_ssh(vm: Machine, wheel: Path, authority: AcmeServer, storage: dict
             if line.startswith("program:") and not lost:
                 lost = True
                 vm.run(f"kill $(cat {SSHD}) $(pgrep -f '^sshd: root')")
-                vm.must(f"sleep 4; {start}")
+                vm.must(f"sleep 2; {start}")
     assert deploying.returncode == 0, said
     assert said[-1] == f"ready: https://{NAME}/"
     assert "was ready after" in vm.must("binderlet check")

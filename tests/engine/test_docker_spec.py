@@ -132,6 +132,12 @@ def test_the_parent_of_sessions_groups(info: dict[str, str], parent: str | None)
     assert request["HostConfig"].get("CgroupParent") == parent
 
 
+def test_podman_without_systemd_has_no_parent() -> None:
+    """It refuses a path that ends as a slice does."""
+    assert cgroup_parent("a.slice", {"CgroupDriver": "cgroupfs"}, "/root", podman=True) is None
+    assert cgroup_parent("a.slice", {"CgroupDriver": "systemd"}, "/root", podman=True) == "a.slice"
+
+
 def test_create_request_for_podman() -> None:
     """Podman gets its limit of processes per user spelt out, and no init program."""
     request = create_request(SPEC, EngineSettings(), "mine", network=NAME, podman=True)

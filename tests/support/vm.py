@@ -88,7 +88,7 @@ class Machine:
 
     def reboot(self) -> None:
         """Start the machine again, as after a loss of power."""
-        docker("restart", "--time", "20", self.name)
+        docker("restart", "--time", "0", self.name)
         self.wait_booted()
 
     def wait_booted(self) -> None:

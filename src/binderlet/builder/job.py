@@ -25,7 +25,7 @@ POLL = 0.02
 """Seconds between looks for the outcome: what a build's end may wait."""
 LOOK_FOR_LIFE = 25
 """Every how many of these looks the lock is tried, too."""
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 """Seconds that the supervisor may take to start on a busy machine."""
 
 

@@ -85,7 +85,8 @@ class DockerEngine:
     async def _find_parent(self) -> str:
         with engine_errors():
             info = await self._client.call("GET", "info")
-        parent = cgroup_parent(self._slice, info, await asyncio.to_thread(systemd_root))
+        root = await asyncio.to_thread(systemd_root)
+        parent = cgroup_parent(self._slice, info, root, podman=self._client.is_podman)
         if parent is None:
             log.warning("sessions are not in their slice", slice=self._slice, driver=info.get("CgroupDriver"))
         return parent or ""

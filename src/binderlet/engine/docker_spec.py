@@ -81,16 +81,17 @@ def session_labels(spec: SessionSpec, instance: str) -> dict[str, str]:
     }
 
 
-def cgroup_parent(slice_: str, info: Json, root: str) -> str | None:
+def cgroup_parent(slice_: str, info: Json, root: str, *, podman: bool = False) -> str | None:
     """Give the parent of the sessions' control groups as this engine wants it; None where it can have none.
 
     ``info`` is the engine's own description, ``root`` where systemd's groups begin. With systemd's driver it is the
     slice's name, with the other a path. In cgroup version 2 systemd takes controllers away from groups that it
-    did not make, and with them the sessions' limits: there the engine must have systemd's driver.
+    did not make, and with them the sessions' limits: there the engine must have systemd's driver. So must Podman, which
+    takes no path that ends as a slice does.
     """
     if info.get("CgroupDriver") == "systemd":
         return slice_
-    if str(info.get("CgroupVersion", "1")) != "1":
+    if podman or str(info.get("CgroupVersion", "1")) != "1":
         return None
     words = slice_.removesuffix(".slice").split("-")
     return "/".join([root, *(f"{'-'.join(words[:end])}.slice" for end in range(1, len(words) + 1))])
