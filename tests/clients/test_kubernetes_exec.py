@@ -8,6 +8,7 @@ from binderlet.clients.kubernetes import KubernetesError
 from binderlet.clients.kubernetes_exec import LAST_WORDS, NOT_STARTED, ended, execute
 from binderlet.errors import EngineUnavailable
 from support.builder_pods import Conversation, builder_pods
+from support.eventually import eventually
 
 POD = "api/v1/namespaces/builds/pods/b-0"
 
@@ -47,6 +48,25 @@ async def test_silence_is_a_loss() -> None:
     async with builder_pods(program) as (_, client), execute(client, POD, ("x",), container="c") as running:
         assert [data async for data in running.output(0.05)] == []
         assert running.code is None
+
+
+async def test_closed_by_us() -> None:
+    """Closing ends the program's input, and what waits for its output."""
+    ends: list[str] = []
+
+    async def program(it: Conversation) -> None:
+        await it.say(b"begun\n")
+        try:
+            await it.frame()
+        finally:
+            ends.append("input")
+
+    async with builder_pods(program) as (_, client), execute(client, POD, ("x",), container="c") as running:
+        async for data in running.output(5):
+            assert data == b"begun\n"
+            await running.close()
+        assert running.code is None
+        await eventually(lambda: ends == ["input"])
 
 
 async def test_refused() -> None:
