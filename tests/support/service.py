@@ -16,12 +16,15 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from binderlet.clients import nftables
+from binderlet.clients.nftables import NftablesUnusable
+from binderlet.engine.egress import table
 from support.gitserver import Files, GitServer, Repository
 
 Event = dict[str, Any]
@@ -35,6 +38,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def forget_rules(name: str) -> None:
+    """Remove the network rules of a service that was killed, or whose start failed half-way."""
+    with suppress(NftablesUnusable):  # then it had none
+        nftables.remove(table(name))
 
 
 class ServiceError(AssertionError):
@@ -142,6 +151,7 @@ class LiveService:
                 self.process.wait()
             self._remove_images()
             subprocess.run([docker(), "network", "rm", self.name], check=False, capture_output=True)
+            forget_rules(self.name)
 
     def _remove_images(self) -> None:
         """Remove what it built; environments stay, as others may share them."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from support.gitserver import Files, GitServer, Repository
-from support.service import Event, LiveService, docker, git_spec
+from support.service import Event, LiveService, docker, forget_rules, git_spec
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ def site(root: Path, *, start: bool = True, **settings: object) -> Iterator[Site
         images = run_docker("images", "-q", "--filter", f"reference={name}/*").split()
         if images:
             run_docker("rmi", "--force", *set(images))
-        # A start that failed half-way leaves its network, which a later one would use.
+        # A start that failed half-way leaves its network, which a later one would use, and the rules for it.
         subprocess.run([docker(), "network", "rm", name], check=False, capture_output=True)
+        forget_rules(name)
 
 
 def run_docker(*arguments: str) -> str:
