@@ -118,8 +118,8 @@ Description=binderlet: repositories as live Jupyter sessions
 Documentation=file:{HOME}/current
 After=network-online.target docker.service podman.socket binderlet-swap.service {before}
 Wants=network-online.target {before}
-StartLimitIntervalSec=300
-StartLimitBurst=10
+# A mirror or an engine that is away for an hour must not need a person afterwards.
+StartLimitIntervalSec=0
 
 [Service]
 Type=exec
