@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import socket
 import ssl
@@ -132,6 +133,7 @@ def test_a_machines_life(vm: Machine, wheel: Path, authority: AcmeServer, storag
     session, token = launch(vm)
     check_places(vm)
     check_that_they_stand_alone(vm)
+    assert re.search(r"Network rules\W+In force", vm.must("binderlet status")), "the root helper may set them"
     vm.reboot()
     vm.must("for i in $(seq 120); do binderlet status && exit 0; sleep 1; done; exit 1")
     check_units(vm)
