@@ -15,12 +15,12 @@ from pathlib import Path
 import structlog
 
 from binderlet.builder import render
+from binderlet.builder.backlog import Backlog
 from binderlet.builder.job import Job, JobSpec
 from binderlet.builder.keys import job_key
 from binderlet.builder.steps import NO_LIMITS, Limits, mark
 from binderlet.builder.toolchain import BuildCommand, Toolchain
 from binderlet.errors import BinderletError
-from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -53,35 +53,19 @@ class Bytecode:
         self._socket = socket
         self._tools = tools
         self._folder = folder
-        self._delay = delay
-        self._tasks = Tasks("bytecode")
-        self._wanted: dict[str, BytecodeTarget] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._backlog = Backlog("bytecode", self._compile, lambda: asyncio.sleep(delay))
 
     def want(self, target: BytecodeTarget) -> None:
         """Compile soon. Returns at once; whatever goes wrong is only logged."""
-        self._wanted[target.python] = target
-        if self._idle.is_set():
-            self._idle.clear()
-            self._tasks.start(self._run(), name="compile wheels")
+        self._backlog.add(target.python, target)
 
     async def wait(self) -> None:
         """Return once there is nothing left to do."""
-        await self._idle.wait()
+        await self._backlog.wait()
 
     async def close(self) -> None:
         """Stop waiting; a run that is under way goes on by itself. Idempotent."""
-        await self._tasks.close()
-
-    async def _run(self) -> None:
-        try:
-            while self._wanted:
-                await asyncio.sleep(self._delay)
-                _, target = self._wanted.popitem()
-                await self._compile(target)
-        finally:
-            self._idle.set()
+        await self._backlog.close()
 
     async def _compile(self, target: BytecodeTarget) -> None:
         job = Job(self._folder / target.python, self._socket)

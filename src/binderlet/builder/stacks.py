@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from binderlet.builder import stack
+from binderlet.builder.backlog import Backlog
 from binderlet.builder.base import BaseImage, Images
 from binderlet.builder.environments import ENVIRONMENT_IMAGE
 from binderlet.builder.job import Outcome
@@ -26,7 +27,6 @@ from binderlet.builder.resolver import Resolver
 from binderlet.builder.stack import Stack
 from binderlet.errors import BinderletError, BuildFailed
 from binderlet.events.buildlog import BuildLog
-from binderlet.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +89,7 @@ class Stacks:
         self._source = source
         self._pins = pins
         self._settings = settings
-        self._ready = ready
-        self._tasks = Tasks("stacks")
-        self._wanted: dict[str, _Wanted] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._backlog = Backlog("stacks", self._try, ready)
 
     async def find(self, work: Work, base: BaseImage) -> Stack:
         """Give the stack that a new environment can stand on, which is empty where there is none."""
@@ -109,31 +105,22 @@ class Stacks:
 
         Returns at once; whatever goes wrong is only logged.
         """
-        if not lock or not stack.asked_by(work.plan):
-            return
-        self._wanted[lock] = _Wanted(work, base, lock)
-        if self._idle.is_set():
-            self._idle.clear()
-            self._tasks.start(self._run(), name="stacks")
+        if lock and stack.asked_by(work.plan):
+            self._backlog.add(lock, _Wanted(work, base, lock))
 
     async def wait(self) -> None:
         """Return once there is nothing left to do."""
-        await self._idle.wait()
+        await self._backlog.wait()
 
     async def close(self) -> None:
         """Stop waiting; layers that are being made go on by themselves. Idempotent."""
-        await self._tasks.close()
+        await self._backlog.close()
 
-    async def _run(self) -> None:
+    async def _try(self, wanted: _Wanted) -> None:
         try:
-            while self._wanted:
-                await self._ready()
-                try:
-                    await self._make(self._wanted.pop(next(iter(self._wanted))))
-                except (BinderletError, OSError) as error:
-                    log.warning("shared layers cannot be made", error=str(error))
-        finally:
-            self._idle.set()
+            await self._make(wanted)
+        except (BinderletError, OSError) as error:
+            log.warning("shared layers cannot be made", error=str(error))
 
     async def _make(self, wanted: _Wanted) -> None:
         work, foundation = wanted.work, self._foundation(wanted.work, wanted.base)
