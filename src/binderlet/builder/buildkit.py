@@ -38,7 +38,7 @@ from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.repo2docker import Repo2Docker
 from binderlet.builder.resolver import Resolver
 from binderlet.builder.running import Jobs
-from binderlet.builder.stack import Stack, source_of
+from binderlet.builder.stack import source_of
 from binderlet.builder.stacks import Stacks
 from binderlet.builder.steps import mark
 from binderlet.builder.together import Built, Together
@@ -94,8 +94,8 @@ class BuildKitBuilder:
             images=images,
             resolver=Resolver(state / "resolver", network),
             source=source_of(network),
-            pins=lambda python: base_pins(settings, python),
-            settings=lambda work: uv_configuration(network, settings, work.plan),
+            pins=partial(base_pins, settings),
+            settings=partial(uv_configuration, network, settings),
             ready=self.bytecode.wait,
         )
         self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
@@ -202,7 +202,7 @@ class BuildKitBuilder:
 
     async def _build_together(self, work: Work, base: BaseImage, environment: Environment) -> Built:
         """Build both at once, on layers that others have, too, where there are any that fit."""
-        on_stack = replace(work, stack=await self.stacks.find(work, base) if self._shares else Stack())
+        on_stack = replace(work, stack=await self.stacks.find(work, base)) if self._shares else work
         if on_stack.stack.pins:
             work.log.write(f"Here already, in layers of other environments: {', '.join(on_stack.stack.pins)}.")
         built = await self._together(on_stack, base, environment)

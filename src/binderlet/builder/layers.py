@@ -153,12 +153,8 @@ class Layers:
         job = job_key(environment.image)
         context, command = self._both(work, base, environment, job)
         command = replace(command, target=render.ENVIRONMENT_STAGE, tag=environment.image, labels={})
-        # No line of it is for anybody, and a folder without files is its context: it needs none.
-        silent = replace(work, log=BuildLog(context.folder.parent / f"{job}.log"))
-        try:
-            return await self.run(silent, job, context, replace(command, context=context.root))
-        finally:
-            await asyncio.to_thread(silent.log.path.unlink, missing_ok=True)
+        # A folder without files is its context: it needs none.
+        return await self._run_silently(work, job, context, replace(command, context=context.root))
 
     async def stack(self, work: Work, base: BaseImage, image: str) -> Outcome:
         """Make the layers of ``work.stack``, for which nobody waits, and give them the name ``image``."""
@@ -172,7 +168,7 @@ class Layers:
             tag=image,
             cache_namespace=self._namespaces.shared,
         )
-        return await self.run(work, job, context, command, self.limits.in_background())
+        return await self._run_silently(work, job, context, command, self.limits.in_background())
 
     def _both(self, work: Work, base: BaseImage, environment: Environment, job: str) -> tuple[Context, BuildCommand]:
         known = json.dumps(self.facts(work, base, environment.key))
@@ -242,6 +238,16 @@ class Layers:
 
         files = replace(context, hidden=tools.stowaways(whole))
         return await self._jobs.run(job, files, spec, work.log, deadline=work.deadline)
+
+    async def _run_silently(
+        self, work: Work, job: str, context: Context, command: BuildCommand, limits: Limits | None = None
+    ) -> Outcome:
+        """Do as ``run``, with no line of it for anybody."""
+        silent = replace(work, log=BuildLog(context.folder.parent / f"{job}.log"))
+        try:
+            return await self.run(silent, job, context, command, limits)
+        finally:
+            await asyncio.to_thread(silent.log.path.unlink, missing_ok=True)
 
     def proxies(self, job: str) -> dict[str, str]:
         """Give the proxies' variables, with the build's mark, by which its supervisor knows its steps."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from binderlet.builder.lock import shorten
 from binderlet.builder.render import LOCK
 from binderlet.builder.toolchain import Toolchain
+from binderlet.clients.program import run_program
 
 TIMEOUT = 30.0
 """Seconds that an image may take to give a file."""
@@ -53,18 +54,6 @@ async def read_lock_file(tools: Toolchain, image: str) -> str:
     """
     remote = ["--remote"] if tools.kind == "podman" and tools.socket else []
     command = [tools.program, *remote, "run", "--rm", "--network", "none", "--entrypoint", "cat", image, LOCK]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env={**os.environ, **tools.environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return output.decode("utf-8", "replace") if process.returncode == 0 else ""
+    environment = {**os.environ, **tools.environment}
+    code, output = await run_program(command, seconds=TIMEOUT, environment=environment)
+    return "" if code else output

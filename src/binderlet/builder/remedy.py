@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from binderlet.builder.layout import USER
 from binderlet.builder.plan import Plan
 from binderlet.builder.pythons import version_order
 from binderlet.builder.toolchain import BuildCommand
+from binderlet.clients.program import run_program
 
 OLD = timedelta(days=365)
 """Age of a commit from which its packages may have changed beyond it."""
@@ -96,11 +96,6 @@ async def advise(
 async def commit_day(checkout: Path) -> str:
     """Give the day of the commit that is checked out, as ``yyyy-mm-dd``; empty where git does not say."""
     # The configuration of a checkout is a stranger's: only what reads one object is run, without any hooks.
-    process = await asyncio.create_subprocess_exec(
-        *("git", "-C", str(checkout), "show", "--no-patch", "--no-show-signature", "--format=%cs", "HEAD"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    output, _ = await process.communicate()
-    return output.decode("ascii", "replace").strip()
+    command = ["git", "-C", str(checkout), "show", "--no-patch", "--no-show-signature", "--format=%cs", "HEAD"]
+    _, output = await run_program(command)
+    return output.strip()

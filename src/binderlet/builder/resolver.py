@@ -7,11 +7,9 @@ elsewhere. What it says is a hint for the layout of layers; the installation its
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
 import shutil
-import signal
 import sys
 import tempfile
 import tomllib
@@ -22,6 +20,7 @@ import structlog
 from uv import find_uv_bin
 
 from binderlet.builder.requirements import pins_in
+from binderlet.clients.program import run_program
 from binderlet.config.network import NetworkEnvironment
 
 log = structlog.get_logger(__name__)
@@ -93,38 +92,22 @@ class Resolver:
             command += ["--python-version", python, "--python-platform", PLATFORM]
             command += ["--cache-dir", str(self._folder), "--output-file", output, *options]
             command += ["--config-file", "uv.toml"] if settings else ["--no-config"]
-            said, code = await self._run([*command, "asked.in"], folder)
+            environment = self._environment(has_settings=bool(settings))
+            code, said = await run_program(
+                [*command, "asked.in"], seconds=self._seconds, environment=environment, folder=folder, errors=True
+            )
             if code:
                 log.info("packages cannot be resolved beforehand", code=code, said=said[-300:])
                 return None
             return await asyncio.to_thread((folder / output).read_text, encoding="utf-8")
+        except TimeoutError:
+            log.info("packages cannot be resolved beforehand", seconds=self._seconds)
+            return None
         except OSError as error:
             log.warning("packages cannot be resolved beforehand", error=str(error))
             return None
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-
-    async def _run(self, command: Sequence[str], folder: Path) -> tuple[str, int]:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=folder,
-            env=self._environment(has_settings="--config-file" in command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(self._seconds):
-                said, _ = await process.communicate()
-        except TimeoutError:
-            return f"no answer within {self._seconds:g} s", 1
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-        return said.decode("utf-8", "replace"), process.returncode or 0
 
     def _environment(self, *, has_settings: bool) -> dict[str, str]:
         """Give the variables; those that name indexes would count for more than the settings."""

@@ -23,10 +23,10 @@ from binderlet.builder.base import BaseImage, Images
 from binderlet.builder.environments import ENVIRONMENT_IMAGE
 from binderlet.builder.job import Outcome
 from binderlet.builder.layers import Work
+from binderlet.builder.plan import Plan
 from binderlet.builder.resolver import Resolver
 from binderlet.builder.stack import Stack
 from binderlet.errors import BinderletError, BuildFailed
-from binderlet.events.buildlog import BuildLog
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Stacks:
         resolver: Resolver,
         source: str,
         pins: Callable[[str], str],
-        settings: Callable[[Work], str],
+        settings: Callable[[Plan], str],
         ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._folder = folder
@@ -127,7 +127,7 @@ class Stacks:
         python = work.plan.python
         own = (await asyncio.to_thread(self._pins, python)).split()
         packages = stack.pins_of(wanted.lock, own)
-        sizes = await self._resolver.sizes(packages, python, settings=self._settings(work)) if packages else {}
+        sizes = await self._resolver.sizes(packages, python, settings=self._settings(work.plan)) if packages else {}
         pins = stack.order(sizes or {})
         if not pins:
             return
@@ -148,18 +148,13 @@ class Stacks:
             stack.asked_by(plan),
             plan.python,
             prefer=await asyncio.to_thread(self._pins, plan.python),
-            settings=self._settings(work),
+            settings=self._settings(plan),
             options=plan.installer_options,
         )
 
     async def _build(self, work: Work, base: BaseImage, foundation: str) -> None:
         image = _image(foundation, work.stack.pins)
-        quiet = BuildLog(self._folder / f"{foundation}.log")
-        try:
-            silent = replace(work, log=quiet, deadline=time.monotonic() + SECONDS)
-            outcome = await self._maker.stack(silent, base, image)
-        finally:
-            await asyncio.to_thread(quiet.path.unlink, missing_ok=True)
+        outcome = await self._maker.stack(replace(work, deadline=time.monotonic() + SECONDS), base, image)
         if outcome.code:
             raise BuildFailed(f"{image}: {outcome.reason}: {outcome.tail[-500:]}")
         await self._images.refresh()

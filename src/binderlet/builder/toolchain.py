@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from binderlet.clients.program import run_program
 from binderlet.errors import MissingProgram
 
 LAST_WITHOUT_BUILDX = 22
@@ -197,19 +198,7 @@ def _version(answer: str) -> str:
 async def run_probe(command: Sequence[str]) -> str | None:
     """Run a program and give its output; None where it fails or does not answer."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except OSError:  # not a program of this machine
+        code, output = await run_program(command, seconds=PROBE_TIMEOUT)
+    except OSError:  # not a program of this machine, or one that does not answer
         return None
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return None
-    return output.decode("utf-8", "replace") if process.returncode == 0 else None
+    return None if code else output

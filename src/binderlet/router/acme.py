@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from binderlet.clients.program import run_program
 from binderlet.config.https import HttpsSettings
 from binderlet.errors import MissingProgram
 from binderlet.router.certificate import Certificate, CertificateError, join
@@ -76,27 +76,14 @@ class Certbot:
         """
         program = await asyncio.to_thread(find_certbot)
         await asyncio.to_thread(self._webroot.mkdir, parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *self.arguments(names),
-            env=os.environ | dict(self._environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        command = [program, *self.arguments(names)]
+        environment = os.environ | dict(self._environment)
         try:
-            async with asyncio.timeout(self._timeout):
-                said, _ = await process.communicate()
+            code, said = await run_program(command, seconds=self._timeout, environment=environment, errors=True)
         except TimeoutError as error:
             raise CertificateError(f"The certificate did not come within {self._timeout:g} s.") from error
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            # Reads what is left in the pipe too, so that nothing of it stays open.
-            await process.communicate()
-        if process.returncode:
-            raise self._error(said.decode(errors="replace"))
+        if code:
+            raise self._error(said)
         found = await asyncio.to_thread(self.kept)
         if found is None:
             raise CertificateError(f"certbot left no certificate in {self._folder}.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
+from binderlet.clients.program import run_program
 from binderlet.errors import EngineUnavailable, RegistryUnreachable, StorageFull, StorageRefused
 from binderlet.events.buildlog import BuildLog
 from binderlet.images.registry.oci import error_of
@@ -128,22 +128,9 @@ class Store:
 
     async def _run(self, *arguments: str) -> tuple[int, str]:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(self._program, *arguments),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                env=dict(os.environ),
-            )
+            return await run_program([self._program, *arguments], errors=True)
         except OSError as error:
             raise EngineUnavailable(f"Podman cannot be started: {error.strerror}.") from error
-        try:
-            output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode or 0, output.decode("utf-8", "replace")
 
 
 def words(said: str) -> str:
