@@ -14,7 +14,7 @@ from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.fake import FakeBuilder
 from binderlet.builder.renewal import Renewal
 from binderlet.builder.toolchain import choose_toolchain
-from binderlet.clients.docker import open_docker
+from binderlet.clients.docker import DockerClient, open_docker
 from binderlet.config import Settings
 from binderlet.config.network import NetworkEnvironment
 from binderlet.engine.base import Engine
@@ -108,13 +108,7 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
         chosen = settings.builder.base_image
         return (chosen,) if chosen else [found.name for found in await base.kept() if found.is_current]
 
-    guard = Guard(
-        settings.egress,
-        settings.server.instance,
-        helper=settings.system.helper,
-        urls=network.urls,
-        elsewhere=not docker.socket.startswith("/"),
-    )
+    guard = _guard(settings, network, docker)
     engine = DockerEngine(
         docker, settings.engine, settings.server.instance, slice_=settings.system.sessions_slice, guard=guard
     )
@@ -128,6 +122,16 @@ async def real_machinery(settings: Settings, network: NetworkEnvironment, state:
     )
     description = f"{docker}, {toolchain.description}"
     return Machinery(engine, images, builder, description, close, tier, Shelf(store, names_of_bases), guard)
+
+
+def _guard(settings: Settings, network: NetworkEnvironment, docker: DockerClient) -> Guard:
+    return Guard(
+        settings.egress,
+        settings.server.instance,
+        helper=settings.system.helper,
+        urls=network.urls,
+        elsewhere=not docker.socket.startswith("/"),
+    )
 
 
 async def fake_machinery() -> Machinery:
