@@ -33,7 +33,7 @@ from support.workshop import NETWORK
 THREE = "numpy\npandas\nmatplotlib\n"
 HEAVY = "tensorflow-cpu\npyarrow\nscikit-learn\nopencv-python-headless\npolars\n"
 STEPS = {
-    "solve": re.compile(r"^Resolved .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
+    "solve": re.compile(r"^(?:.*\")?Resolved .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
     "download": re.compile(r"^Prepared .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
     "install": re.compile(r"^Installed .* in (?:(\d+)m )?([\d.]+)(ms|s)", re.MULTILINE),
     "export": re.compile(r"^Written in (?:(\d+)m )?([\d.]+) (s)", re.MULTILINE),
@@ -83,6 +83,7 @@ class Bench:
             label=self.store.label,
         )
         try:
+            await made.prepare(BuildLog(state / "prepared"))  # as the service does at its start
             yield made
         finally:
             await made.close()
@@ -176,12 +177,6 @@ async def bench() -> AsyncIterator[Bench]:
             made.clean()
         await client.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def settled(builder: BuildKitBuilder) -> None:
-    """Return once a builder has done what it does in the background after builds."""
-    await builder.bytecode.wait()
-    await builder.stacks.wait()
 
 
 def stack_images(tools: Toolchain) -> set[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 
-from benchmarks._builds import THREE, Built, bench, fresh, settled
+from benchmarks._builds import THREE, Built, bench, fresh
 from benchmarks._figure import Figure, say, summary
 
 RUNS = 5
@@ -24,12 +24,12 @@ async def measure() -> None:
         for number in range(RUNS):
             async with made.builder() as builder:
                 runs["cold"].append(await made.build(builder, fresh(THREE)))
-                await settled(builder)
+                await builder.settled()
                 runs["warm"].append(await made.build(builder, fresh(THREE)))
-                await settled(builder)
+                await builder.settled()
             async with made.builder(shared=False) as builder:
                 await made.build(builder, fresh(THREE))
-                await settled(builder)
+                await builder.settled()
                 runs["warm_unshared"].append(await made.build(builder, fresh(THREE)))
             runs["pip"].append(await asyncio.to_thread(made.pip, THREE))
             say(f"{number + 1}/{RUNS}: " + ", ".join(f"{name} {of[-1].seconds:.2f} s" for name, of in runs.items()))

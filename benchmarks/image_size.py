@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks._builds import THREE, bench, fresh, settled
+from benchmarks._builds import THREE, bench, fresh
 from benchmarks._figure import Figure
 
 MEGABYTE = 1024**2
@@ -15,7 +15,7 @@ async def main() -> None:
     async with bench() as made:
         async with made.builder() as builder:
             without = made.size((await made.build(builder, fresh(THREE))).image)
-            await settled(builder)
+            await builder.settled()
             ours = made.size((await made.build(builder, fresh(THREE))).image)
         pip = made.size((await asyncio.to_thread(made.pip, THREE)).image)
     detail = {"without_bytecode": round(without / MEGABYTE, 1)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 
-from benchmarks._builds import THREE, Bench, bench, fresh, settled
+from benchmarks._builds import THREE, Bench, bench, fresh
 from benchmarks._figure import Figure, say, summary
 from support.tiny_base import docker
 
@@ -26,7 +26,7 @@ async def main() -> None:
     async with bench() as made:
         async with made.builder() as builder:
             without = (await made.build(builder, fresh(THREE))).image
-            await settled(builder)
+            await builder.settled()
             ours = (await made.build(builder, fresh(THREE))).image
         images = {"ours": ours, "without": without, "pip": (await asyncio.to_thread(made.pip, THREE)).image}
         seconds: dict[str, list[float]] = {name: [] for name in images}

@@ -12,7 +12,7 @@ from importlib.resources import files
 import pytest
 
 from binderlet.builder import base_recipe
-from binderlet.builder.base_recipe import Recipe, recipe
+from binderlet.builder.base_recipe import PLATFORMS, PYTHONS, Recipe, recipe
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import ConfigError
@@ -274,3 +274,21 @@ def test_nobody_is_asked_about_news() -> None:
     text = made().context["etc/jupyter/labconfig/default_setting_overrides.json"]
     answers = json.loads(text)["@jupyterlab/apputils-extension:notification"]
     assert answers == {"checkForUpdates": False, "fetchNews": "false"}
+
+
+def test_whole_python() -> None:
+    """Debian's Python is known to its last number, and what its wheels are called; others are what they are."""
+    assert {
+        base_recipe.whole_python(BuilderSettings(base_suite=suite), python) for suite, python in PYTHONS.items()
+    } == {
+        "3.11.2",
+        "3.13.5",
+    }
+    assert base_recipe.whole_python(BuilderSettings(base_suite="bookworm"), "3.12") == "3.12"
+    assert PLATFORMS.keys() == PYTHONS.keys()
+
+
+def test_base_pins() -> None:
+    """The locked packages of the base image; other versions of Jupyter are not locked."""
+    assert "jupyterlab==" in base_recipe.base_pins(BuilderSettings(), "3.11")
+    assert base_recipe.base_pins(BuilderSettings(jupyterlab="4.4"), "3.11") == ""

@@ -35,6 +35,20 @@ def test_write(tmp_path: Path) -> None:
     assert context.secrets["binderlet-ca"] == Path("/ca.pem")
 
 
+def test_what_is_late(tmp_path: Path) -> None:
+    """What to install may come later, by way of a pipe that is ours alone."""
+    (tmp_path / "early").mkdir()
+    (tmp_path / "late").mkdir()
+    early = Context(tmp_path / "early", "FROM x\n", resolved="{}")
+    early.write()
+    assert early.secrets["binderlet-resolved"].read_text() == "{}"
+    late = Context(tmp_path / "late", "FROM x\n", is_late=True)
+    late.write()
+    assert late.secrets["binderlet-resolved"] == late.resolved_path
+    assert late.resolved_path.is_fifo()
+    assert late.resolved_path.stat().st_mode & 0o777 == 0o600
+
+
 def test_without_ignore_file(tmp_path: Path) -> None:
     """Where the repository's own ignore file counts, none is written; no bundle, no secret."""
     context = Context(tmp_path, "FROM x\n")

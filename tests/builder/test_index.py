@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from binderlet.builder.index import uv_configuration
+from binderlet.builder.index import PYPI, only_index, uv_configuration
 from binderlet.builder.plan import Kind, Plan
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
@@ -30,6 +30,13 @@ def test_pypi() -> None:
     body = tomllib.loads(uv_configuration(NetworkEnvironment(), BuilderSettings(index_age=60), PLAN))
     control = {"api": "max-age=60", "files": "max-age=60"}
     assert body["index"] == [{"url": "https://pypi.org/simple", "default": True, "cache-control": control}]
+
+
+def test_only_index() -> None:
+    """Where there are several, none is the only one."""
+    assert only_index(NetworkEnvironment()) == PYPI
+    assert only_index(NetworkEnvironment(index_url="https://i.test/s")) == "https://i.test/s"
+    assert only_index(NetworkEnvironment(extra_index_urls=("https://i.test/s",))) == ""
 
 
 @pytest.mark.parametrize("line", ["-i https://x", "--index-url=https://x", "  --extra-index-url x", "--no-index"])

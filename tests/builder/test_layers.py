@@ -12,10 +12,11 @@ import pytest
 from binderlet.builder import buildkit
 from binderlet.builder.conda.environment_file import EnvironmentFile
 from binderlet.builder.job import Outcome
-from binderlet.builder.layers import Layers, progress
+from binderlet.builder.layers import INSTALL_PROGRAM, Layers, Work, progress
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.running import Jobs
+from binderlet.builder.stack import Stack
 from binderlet.builder.toolchain import Toolchain
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BadRepository, RegistryUnreachable
@@ -172,3 +173,25 @@ def test_proxies_of_docker_itself(workshop: Workshop, tmp_path: Path) -> None:
     tools = replace(workshop.tools, proxies=True)
     layers = Layers(BuilderSettings(), NETWORK, tools, Jobs(tmp_path), Namespaces(tmp_path / "namespace"))
     assert "binderlet.invalid" not in layers.proxies("job").get("no_proxy", "")
+
+
+async def test_what_nobody_waits_for(workshop: Workshop) -> None:
+    """Shared layers get their name; wheels that are fetched make no image, and never come out of the tool's cache."""
+    layers = workshop.builder._layers
+    layers._jobs = AsyncMock(path=lambda key: workshop.folder / key)
+    layers._jobs.run = AsyncMock(return_value=Outcome(0, "exited", ""))
+    base = workshop.bases.base
+    work = Work(workshop.request(), replace(PIP, python="3.11"), workshop.log(), 0.0)
+    assert await work.resolution() is None
+    await layers.stack(replace(work, stack=Stack(("numpy==2",), "pypi")), base, "binderlet-test/stack:1")
+    _, context, spec, _ = layers._jobs.run.await_args.args
+    assert "binderlet-test/stack:1" in spec(60.0).command
+    assert "numpy==2" in context.dockerfile
+    made = []
+    for _ in range(2):
+        await layers.fetch(work, base)
+        _, context, spec, _ = layers._jobs.run.await_args.args
+        made.append(context.dockerfile)
+        assert f"type=local,dest={context.folder / 'report'}" in spec(60.0).command
+        assert context.secrets["install_program.py"] == INSTALL_PROGRAM
+    assert made[0] != made[1]

@@ -70,6 +70,23 @@ def test_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hash" not in found["other"]
 
 
+def test_hashes_of_what_was_resolved(tmp_path: Path) -> None:
+    """Nobody need be asked for these; of another version, or another wheel, they say nothing."""
+    (tmp_path / "WHEEL").write_text("Tag: py3-none-any\n")
+    wheels = [
+        {"url": f"https://x/a-1-{tags}.whl", "sha256": sha} for tags, sha in (("cp39-x-y", "1"), ("py3-none-any", SHA))
+    ]
+    packages = [{"name": name, "version": "1", "wheels": wheels} for name in ("a", "b", "none")]
+    (tmp_path / "resolved.json").write_text(json.dumps({"packages": packages}))
+    found: dict[str, dict[str, Any]] = {
+        name: {"name": name, "version": version, "info": tmp_path} for name, version in (("a", "1"), ("b", "2"))
+    }
+    add_hashes(found, "", str(tmp_path / "resolved.json"))
+    assert found["a"]["hash"] == SHA
+    assert "hash" not in found["b"]
+    add_hashes(found, "", str(tmp_path / "none.json"))
+
+
 def test_hashes_of_the_base_are_known_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the base image brought is pinned there."""
     (tmp_path / "base.txt").write_text("numpy==2.0 \\\n    --hash=sha256:1\n")

@@ -21,6 +21,8 @@ UV_SETTINGS = (
     "if [ -s /run/binderlet/uv.toml ]; then export UV_CONFIG_FILE=/run/binderlet/uv.toml;"
     " unset UV_DEFAULT_INDEX UV_INDEX; fi;"
 )
+RESOLVED_MOUNT = "--mount=type=secret,id=binderlet-resolved,target=/run/binderlet/resolved.json,mode=0444"
+INSTALL = f"{PYTHON} -I -S /tmp/install_program.py /run/binderlet/resolved.json /var/cache/binderlet-uv"
 PLAN = Plan(Kind.PYTHON, python="3.11", apt=("curl", "g++"), requirements_file="binder/requirements.txt")
 
 
@@ -59,12 +61,26 @@ def test_wheels_only_environment() -> None:
     flags, script = step(lines[4])
     assert flags == (
         "--mount=type=cache,id=binderlet-uv-3.11,target=/var/cache/binderlet-uv,uid=1000,gid=1000"
-        f" --mount=type=bind,source=requirements,target=/tmp/requirements {UV_MOUNT} {MOUNTS}"
+        f" --mount=type=bind,source=requirements,target=/tmp/requirements {UV_MOUNT}"
+        " --mount=type=bind,source=install_program.py,target=/tmp/install_program.py"
+        f" {RESOLVED_MOUNT} {MOUNTS}"
     )
     assert script == (
         f"{START}export HOME=/home/jovyan; {UV_SETTINGS} cd /tmp/requirements;"
-        f" {UV} --cache-dir /var/cache/binderlet-uv --no-build -r binder/requirements.txt"
+        f" if ! {{ [ -s /run/binderlet/resolved.json ] && {INSTALL} /tmp/binderlet-new; }};"
+        f" then {UV} --cache-dir /var/cache/binderlet-uv --no-build -r binder/requirements.txt; fi;"
+        " rm -rf /tmp/binderlet-new & true; wait"
     )
+
+
+def test_fetching_wheels() -> None:
+    """The cache is all that changes; what is made is next to nothing."""
+    lines = render.fetch("base:1", "3.11", "n0").splitlines()
+    assert lines[:2] == ["FROM base:1 AS fetch", "USER jovyan"]
+    assert lines[3:] == ["FROM scratch", "COPY --from=fetch /tmp/fetched /"]
+    flags, script = step(lines[2])
+    assert RESOLVED_MOUNT in flags
+    assert script == f"{START}export HOME=/home/jovyan; : n0; {UV_SETTINGS[:-1]}; {INSTALL}; touch /tmp/fetched"
 
 
 def test_lock_of_debian_packages() -> None:

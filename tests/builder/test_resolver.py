@@ -2,112 +2,81 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from binderlet.builder.resolution import Resolution
 from binderlet.builder.resolver import Resolver
 from binderlet.config.network import NetworkEnvironment
-from support.loopback import LoopbackServer, Request
-from support.wheels import write_wheel
-
-
-class Index(LoopbackServer):
-    """Has ``lib`` 1.0 and 2.0, in JSON with sizes; for ``slow`` it answers only at its end."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._wheels = {path.name: path for path in (write_wheel(folder, "lib", version) for version in ("1.0", "2.0"))}
-        self._ends = threading.Event()
-
-    @property
-    def settings(self) -> str:
-        """Uv's own settings for it."""
-        return f'[[index]]\nurl = "{self.base}/simple"\ndefault = true\n'
-
-    def answer(self, request: Request) -> None:
-        """Give a wheel or a page."""
-        name = request.path.strip("/").rpartition("/")[2]
-        if name.endswith(".metadata"):
-            version = name.split("-")[1]
-            request.reply(200, f"Metadata-Version: 2.1\nName: lib\nVersion: {version}\n".encode())
-        elif name in self._wheels:
-            request.reply(200, self._wheels[name].read_bytes())
-        elif name == "lib":
-            files = [
-                {
-                    "filename": path.name,
-                    "url": f"/{path.name}",
-                    "hashes": {},
-                    "size": path.stat().st_size,
-                    "core-metadata": True,
-                }
-                for path in self._wheels.values()
-            ]
-            body = {"meta": {"api-version": "1.1"}, "name": "lib", "versions": ["1.0", "2.0"], "files": files}
-            request.reply(200, json.dumps(body).encode(), Content_Type="application/vnd.pypi.simple.v1+json")
-        else:
-            if name == "slow":
-                self._ends.wait(30)
-            request.reply(404)
-
-    def close(self) -> None:
-        """Let those go that wait."""
-        self._ends.set()
-        super().close()
+from support.small_index import SmallIndex
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
+def index(tmp_path: Path) -> Iterator[SmallIndex]:
     """An index."""
-    with Index(tmp_path) as made:
+    with SmallIndex(tmp_path) as made:
         yield made
 
 
-def resolver(tmp_path: Path, seconds: float = 15) -> Resolver:
+def resolver(tmp_path: Path, seconds: float = 15, network: NetworkEnvironment | None = None) -> Resolver:
     """Give one that knows of no index but those it is told."""
-    return Resolver(tmp_path / "cache", NetworkEnvironment(), seconds=seconds)
+    return Resolver(tmp_path / "cache", network or NetworkEnvironment(), "x86_64-manylinux_2_36", seconds=seconds)
 
 
-async def test_resolve(tmp_path: Path, index: Index) -> None:
+def pins(found: Resolution | None) -> set[str]:
+    """Give the packages, which are known."""
+    assert found is not None
+    return set(found.pins)
+
+
+async def test_resolve(tmp_path: Path, index: SmallIndex) -> None:
     """The newest that fits, but what is there already stays as long as it fits, and does not count otherwise."""
     one, uv = resolver(tmp_path), index.settings
-    assert await one.resolve(["lib"], "3.11", settings=uv) == frozenset({"lib==2.0"})
-    assert await one.resolve(["lib<2"], "3.11", settings=uv) == frozenset({"lib==1.0"})
-    assert await one.resolve(["lib"], "3.11", settings=uv, prefer="lib==1.0\nother==3\n") == frozenset({"lib==1.0"})
+    assert pins(await one.resolve(["lib"], "3.11", settings=uv)) == {"lib==2.0"}
+    assert pins(await one.resolve(["lib<2"], "3.11.2", settings=uv)) == {"lib==1.0"}
+    assert pins(await one.resolve(["lib"], "3.11", settings=uv, prefer=["lib==1.0", "other==3"])) == {"lib==1.0"}
     lowest = await one.resolve(["lib"], "3.11", settings=uv, options=["--resolution", "lowest"])
-    assert lowest == frozenset({"lib==1.0"})
+    assert pins(lowest) == {"lib==1.0"}
 
 
-async def test_settings_count_for_more_than_variables(tmp_path: Path, index: Index) -> None:
+async def test_settings_count_for_more_than_variables(tmp_path: Path, index: SmallIndex) -> None:
     """The network's variables say where packages are; uv's own settings say it better."""
-    wrong = Resolver(tmp_path / "cache", NetworkEnvironment(index_url="http://127.0.0.1:9/simple"), seconds=15)
-    assert await wrong.resolve(["lib"], "3.11", settings=index.settings) == frozenset({"lib==2.0"})
-    right = Resolver(tmp_path / "cache", NetworkEnvironment(index_url=f"{index.base}/simple"), seconds=15)
-    assert await right.resolve(["lib"], "3.11") == frozenset({"lib==2.0"})
+    wrong = resolver(tmp_path, network=NetworkEnvironment(index_url="http://127.0.0.1:9/simple"))
+    assert pins(await wrong.resolve(["lib"], "3.11", settings=index.settings)) == {"lib==2.0"}
+    right = resolver(tmp_path, network=NetworkEnvironment(index_url=index.url))
+    assert pins(await right.resolve(["lib"], "3.11")) == {"lib==2.0"}
 
 
-async def test_sizes(tmp_path: Path, index: Index) -> None:
-    """The bytes of the wheel that would be installed."""
-    wheel = tmp_path / "lib-2.0-py3-none-any.whl"
-    assert await resolver(tmp_path).sizes(["lib==2.0"], "3.11", settings=index.settings) == {
-        "lib==2.0": wheel.stat().st_size
-    }
+async def test_wheels(tmp_path: Path, index: SmallIndex) -> None:
+    """Where each package's wheel is, and how large."""
+    found = await resolver(tmp_path).resolve(["lib==2.0"], "3.11", settings=index.settings)
+    assert found is not None
+    [package] = found.packages
+    assert [wheel["url"] for wheel in package["wheels"]] == [f"{index.base}/lib-2.0-py3-none-any.whl"]
+    assert found.sizes == {"lib==2.0": index.wheels["lib-2.0-py3-none-any.whl"].stat().st_size}
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [("missing", 15), ("lib>3", 15), ("slow", 0.5)])
-async def test_what_cannot_be_told(tmp_path: Path, index: Index, asked: str, seconds: float) -> None:
-    """No answer, or none in time, is no error: the build goes on without it."""
-    one = resolver(tmp_path, seconds)
+@pytest.mark.parametrize("asked", ["missing", "lib>3"])
+async def test_what_cannot_be_told(tmp_path: Path, index: SmallIndex, asked: str) -> None:
+    """No answer is no error: the build goes on without it, and the next one asks again."""
+    one = resolver(tmp_path)
     assert await one.resolve([asked], "3.11", settings=index.settings) is None
-    assert await one.sizes([asked], "3.11", settings=index.settings) is None
+    assert pins(await one.resolve(["lib"], "3.11", settings=index.settings)) == {"lib==2.0"}
 
 
-async def test_a_full_disk(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_index_that_does_not_answer(tmp_path: Path, index: SmallIndex) -> None:
+    """Nobody waits long for it, and after the first for some minutes nobody at all."""
+    one = resolver(tmp_path, 0.5)
+    with capture_logs() as logs:
+        assert await one.resolve(["slow"], "3.11", settings=index.settings) is None
+        assert await one.resolve(["lib"], "3.11", settings=index.settings) is None
+    assert [entry.get("seconds") for entry in logs] == [0.5]
+
+
+async def test_a_full_disk(tmp_path: Path, index: SmallIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where uv cannot be started, the build hears of it from its own steps, not from here."""
     monkeypatch.setattr("binderlet.builder.resolver.find_uv_bin", lambda: str(tmp_path / "none"))
     with capture_logs() as logs:

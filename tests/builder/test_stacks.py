@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import AsyncMock
@@ -21,10 +21,12 @@ from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.job import Outcome
 from binderlet.builder.layers import Work
 from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.resolution import Resolution
 from binderlet.builder.stack import Stack
 from binderlet.builder.stacks import Known, Stacks
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
+from binderlet.tasks import Tasks
 from support.tiny_base import TinyBase, docker
 from support.values import COMMIT
 from support.workshop import Workshop
@@ -42,30 +44,19 @@ class World:
     made: list[tuple[str, ...]] = field(default_factory=list)
     images: set[str] = field(default_factory=set)
     outcome: Outcome = field(default_factory=lambda: Outcome(0, "exited", "", "", ""))
-    resolved: frozenset[str] | None = frozenset()
-    asked: int = 0
 
     def __post_init__(self) -> None:
-        self.resolver = AsyncMock()
-        self.resolver.resolve = self._resolve
-        self.resolver.sizes = self._sizes
         self.ready = AsyncMock()
         self.stacks = Stacks(
             self.folder / "stacks",
             maker=self,
-            images=self,
-            resolver=self.resolver,
+            images=AsyncMock(find=self._image),
+            beforehand=AsyncMock(sizes=self._sizes, base_pins=AsyncMock(return_value=("six==1",))),
             source="pypi",
-            pins=lambda _: "six==1\n",
-            settings=lambda _: "",
             ready=self.ready,
         )
 
-    async def _resolve(self, *_: object, **__: object) -> frozenset[str] | None:
-        self.asked += 1
-        return self.resolved
-
-    async def _sizes(self, pins: tuple[str, ...], *_: object, **__: object) -> Mapping[str, int]:
+    async def _sizes(self, pins: tuple[str, ...], _: Plan) -> Mapping[str, int]:
         return {pin: SIZES[pin] for pin in pins}
 
     async def stack(self, work: Work, base: object, image: str) -> Outcome:  # noqa: ARG002 - the port has it
@@ -75,12 +66,8 @@ class World:
             self.images.add(image)
         return self.outcome
 
-    async def find(self, name: str) -> Image | None:
-        """Give an image that was made."""
+    async def _image(self, name: str) -> Image | None:
         return Image(name, "sha256:2") if name in self.images else None
-
-    async def refresh(self) -> None:
-        """Nothing to read."""
 
     def work(self, *names: str) -> Work:
         """Give a build of these requirements."""
@@ -88,6 +75,18 @@ class World:
         plan = Plan(Kind.PYTHON, python="3.11", requirements_file="r.txt", requirements={"r.txt": text})
         request = BuildRequest(COMMIT, self.folder, "i:1")
         return Work(request, plan, BuildLog(self.folder / "log"), 0.0)
+
+    async def find(self, *names: str, gets: Collection[str] | None, base: TinyBase = BASE) -> Stack:
+        """Give the stack of a build of these requirements, which ``gets`` these packages as far as is known."""
+
+        async def resolve() -> Resolution | None:
+            parts = (pin.split("==") for pin in gets or ())
+            found = Resolution(tuple({"name": name, "version": version} for name, version in parts))
+            return None if gets is None else found
+
+        async with Tasks("test") as tasks:
+            resolving = tasks.start(resolve(), name="resolve")
+            return await self.stacks.find(replace(self.work(*names), resolving=resolving), base)
 
     async def after(self, work: Work, *pins: str) -> None:
         """Have an environment of these packages built, and all that follows done."""
@@ -102,32 +101,31 @@ def world(tmp_path: Path) -> World:
 
 
 async def test_the_first_has_none(world: World) -> None:
-    """Nothing is asked as long as nothing is there."""
-    assert await world.stacks.find(world.work("numpy"), BASE) == Stack()
-    assert world.asked == 0
+    """Nobody waits for what is resolved as long as nothing is there."""
+    never = asyncio.get_running_loop().create_future()
+    assert await world.stacks.find(replace(world.work("numpy"), resolving=never), BASE) == Stack()
 
 
 async def test_the_second_stands_on_the_firsts(world: World) -> None:
     """After a build its large packages get layers; a later one gets as many of them as fit, in their order."""
     await world.after(world.work("pandas"), "pandas==2", "numpy==2", "six==1")
     assert world.made == [("numpy==2", "pandas==2")]
-    assert world.asked == 1, "what the index says is known to who comes next"
     world.ready.assert_awaited()
-    world.resolved = frozenset({"numpy==2", "pandas==2", "six==1"})
-    assert await world.stacks.find(world.work("pandas"), BASE) == Stack(("numpy==2", "pandas==2"), "pypi")
-    world.resolved = frozenset({"numpy==2", "pandas==3"})
-    assert await world.stacks.find(world.work("pandas", "x"), BASE) == Stack(("numpy==2",), "pypi")
-    world.resolved = None
+    both = Stack(("numpy==2", "pandas==2"), "pypi")
+    assert await world.find("pandas", gets={"numpy==2", "pandas==2", "six==1"}) == both
+    assert await world.find("pandas", "x", gets={"numpy==2", "pandas==3"}) == Stack(("numpy==2",), "pypi")
+    assert await world.find("pandas", gets=None) == Stack((), "pypi")
     assert await world.stacks.find(world.work("pandas"), BASE) == Stack((), "pypi")
     await world.stacks.close()
 
 
 async def test_who_has_nothing_to_do_with_it_is_not_held_up(world: World) -> None:
-    """Packages in whose environments nothing large was seen, and other bases, are not resolved beforehand."""
+    """Nobody waits for packages in whose environments nothing large was seen, or on other bases."""
     await world.after(world.work("pandas"), "pandas==2", "numpy==2")
-    assert await world.stacks.find(world.work("six"), BASE) == Stack()
-    assert await world.stacks.find(world.work("pandas"), replace(BASE, id="sha256:2")) == Stack()
-    assert world.asked == 1, "once after the build"
+    never = asyncio.get_running_loop().create_future()
+    assert await world.stacks.find(replace(world.work("six"), resolving=never), BASE) == Stack()
+    other = replace(BASE, id="sha256:2")
+    assert await world.stacks.find(replace(world.work("pandas"), resolving=never), other) == Stack()
 
 
 async def test_what_is_there_is_not_made_again(world: World) -> None:
@@ -148,8 +146,7 @@ async def test_layers_that_were_removed(world: World) -> None:
     """A stack whose image the disk's budget took is no stack, and is made again after the next build."""
     await world.after(world.work("numpy"), "numpy==2")
     world.images.clear()
-    world.resolved = frozenset({"numpy==2"})
-    assert (await world.stacks.find(world.work("numpy"), BASE)).pins == ()
+    assert (await world.find("numpy", gets={"numpy==2"})).pins == ()
     await world.after(world.work("numpy"), "numpy==2")
     assert len(world.made) == 2
 

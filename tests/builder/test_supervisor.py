@@ -203,6 +203,15 @@ def test_steps_that_write_too_much(files: Files) -> None:
     assert made.run(["sleep", "60"], dict(os.environ)) == (-signal.SIGTERM, "disk")
 
 
+def test_who_waits_at_a_pipe(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody is left who could write, readers get nothing, whenever they come, instead of waiting for ever."""
+    pipe = tmp_path / "resolved.json"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(supervisor, "LATE_UNTIL", 0.1)
+    made = Supervisor(files.output(), deadline=time.monotonic() + 15, late=str(pipe))
+    assert made.run(["sh", "-c", f"cat {pipe}; sleep 0.2; cat {pipe}; exit 3"], dict(os.environ)) == (3, "exited")
+
+
 def test_deadline_of_the_stubborn(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not end when asked is killed."""
     monkeypatch.setattr(supervisor, "GRACE", 0.3)
@@ -250,6 +259,15 @@ def test_main(tmp_path: Path, kept_signals: None) -> None:
     assert body == {"code": 5, "reason": "exited", "tail": "hello me\n", "lock": "", "image": ""}
     assert (tmp_path / "log").read_text() == "hello me\n"
     assert json.loads((tmp_path / "running.json").read_text()) == {"pid": os.getpid()}
+
+
+def test_main_with_a_pipe(tmp_path: Path, kept_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe in the job's folder that nobody writes to does not hold the job up for ever."""
+    monkeypatch.setattr(supervisor, "LATE_UNTIL", 0.1)
+    os.mkfifo(tmp_path / supervisor.LATE)
+    write_job(tmp_path, "cat", str(tmp_path / supervisor.LATE))
+    assert main(str(tmp_path)) == 0
+    assert json.loads((tmp_path / "result.json").read_text())["code"] == 0
 
 
 def test_main_ends_on_a_signal(tmp_path: Path, kept_signals: None) -> None:

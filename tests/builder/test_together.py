@@ -7,21 +7,26 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import AsyncMock
 
 import pytest
 
 from binderlet.builder.buildkit import BuildKitBuilder
 from binderlet.builder.environments import Environment
+from binderlet.builder.install_program import AGAIN
 from binderlet.builder.job import Outcome
 from binderlet.builder.keys import job_key
 from binderlet.builder.layers import Work
 from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.resolution import Resolution
 from binderlet.builder.together import Together
 from binderlet.errors import BuildFailed, EngineUnavailable
 from binderlet.model import Image
+from support.gateway import gateway
+from support.small_index import SmallIndex
 from support.tiny_base import docker
-from support.workshop import Workshop
+from support.workshop import NETWORK, Workshop
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(60)]  # it reaches for a package index
 GOOD = Outcome(0, "exited", "", "{}", "sha256:1")
@@ -157,3 +162,51 @@ def test_who_can(workshop: Workshop) -> None:
     assert one.can(work)
     one._label = None
     assert not one.can(work)
+
+
+async def test_resolved_beforehand(workshop: Workshop, fresh: BuildKitBuilder) -> None:
+    """The build step installs what was resolved while it started, and does not resolve again."""
+    await fresh.prepare(workshop.log())
+    image = await fresh.build(workshop.request(), workshop.log())
+    said = [line for line in (await workshop.read()).splitlines() if "Resolved" in line]
+    assert len(said) == 1
+    assert said[0].startswith('{"phase"')
+    assert "iniconfig==2.0.0" in json.loads(image.labels["binderlet.lock"])["python_packages"]
+
+
+@pytest.mark.parametrize("tag", ["cp27-none-any", ""])
+async def test_resolved_wrongly(workshop: Workshop, fresh: BuildKitBuilder, tag: str) -> None:
+    """Where what was resolved cannot be installed, or nothing was, the build step resolves."""
+    wheel = {"url": f"https://files.test/iniconfig-2.0.0-{tag}.whl", "hashes": {"sha256": "0" * 64}}
+    package = {"name": "iniconfig", "version": "2.0.0", "wheels": [wheel]}
+    found = Resolution((package,), "https://index.test/simple") if tag else None
+    fresh._beforehand.resolve = AsyncMock(return_value=found)  # type: ignore[method-assign] # scripted
+    image = await fresh.build(workshop.request(), workshop.log())
+    text = await workshop.read()
+    assert (AGAIN in text) is bool(tag)
+    assert "\nResolved 1 package in " in text
+    assert await workshop.run(image, "python", "-c", "import iniconfig; print(1)") == "1\n"
+
+
+async def test_an_index_with_a_password(workshop: Workshop, fresh: BuildKitBuilder, tmp_path: Path) -> None:
+    """Who resolves, who installs and who fetches later all know it; the image and the log do not."""
+    host = await asyncio.to_thread(gateway)
+    with SmallIndex(tmp_path, host=host, user="me:secret") as index:
+        network = replace(NETWORK, index_url=index.url)
+        builder = BuildKitBuilder(
+            workshop.settings.model_copy(update={"shared_layers": False, "bytecode": False}),
+            network,
+            toolchain=workshop.tools,
+            base=fresh._bases,
+            images=workshop.store,
+            state=tmp_path / "state",
+            label=workshop.store.label,
+        )
+        await asyncio.to_thread((workshop.checkout / "requirements.txt").write_text, "lib\n")
+        image = await builder.build(workshop.request(), workshop.log())
+        await builder.close()
+    workshop.images += [environment.image for environment in await builder.environments.listed()]
+    text = await workshop.read()
+    assert "+ lib==2.0" in text
+    assert AGAIN not in text
+    assert "secret" not in text + await inspect(workshop, image.name, "{{json .}}")

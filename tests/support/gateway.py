@@ -23,12 +23,17 @@ class Served:
     requests: list[str] = field(default_factory=list)
 
 
+def gateway() -> str:
+    """Give this machine's address in the engine's own network."""
+    form = "{{(index .IPAM.Config 0).Gateway}}"
+    command = [docker(), "network", "inspect", "bridge", "--format", form]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 @contextmanager
 def serve_to_containers(folder: Path) -> Iterator[Served]:
     """Serve a folder's files until the context ends."""
-    form = "{{(index .IPAM.Config 0).Gateway}}"
-    command = [docker(), "network", "inspect", "bridge", "--format", form]
-    host = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    host = gateway()
     served = Served("")
 
     class Handler(SimpleHTTPRequestHandler):

@@ -58,22 +58,23 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, answer: Callable[[Request], None]) -> None:
+    def __init__(self, answer: Callable[[Request], None], host: str) -> None:
         self.answer = answer
-        super().__init__(("127.0.0.1", 0), Request)
+        super().__init__((host, 0), Request)
 
 
 class LoopbackServer:
     """Start and stop; a subclass says what to answer."""
 
-    def __init__(self) -> None:
-        self._server = _Server(self.answer)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self._server = _Server(self.answer, host)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def base(self) -> str:
-        """``http://127.0.0.1:<port>``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        """Its address, such as ``http://127.0.0.1:<port>``."""
+        return f"http://{self._host}:{self._server.server_address[1]}"
 
     def answer(self, request: Request) -> None:
         """Answer one request; runs in a thread per connection."""

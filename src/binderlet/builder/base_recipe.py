@@ -25,6 +25,10 @@ from binderlet.errors import ConfigError
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The Python of each Debian release that can be the base."""
+WHOLE_PYTHONS = {"3.11": "3.11.2", "3.13": "3.13.5"}
+"""The same to the last number, by which some packages decide what else they need."""
+PLATFORMS = {"bookworm": "manylinux_2_36", "trixie": "manylinux_2_40"}
+"""What their C libraries are called among wheels, as far as uv knows the name."""
 UV_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """Those that uv installs beside it, oldest first, as far as the base image's packages run on them."""
 OLD_PYTHONS = ("3.9", "3.10")
@@ -135,6 +139,11 @@ def own_python(settings: BuilderSettings) -> str:
     if settings.base_suite not in PYTHONS:
         raise ConfigError(f"builder.base_suite: {settings.base_suite!r} is not one of {', '.join(PYTHONS)}.")
     return PYTHONS[settings.base_suite]
+
+
+def whole_python(settings: BuilderSettings, python: str) -> str:
+    """Give the version of the base image's Python to its last number, where that is known: Debian's keeps it."""
+    return WHOLE_PYTHONS.get(python, python) if python == own_python(settings) else python
 
 
 def other_pythons(settings: BuilderSettings) -> tuple[str, ...]:

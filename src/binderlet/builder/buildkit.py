@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import binderlet
 from binderlet.builder import lock, remedy
 from binderlet.builder.base import BaseImage, BaseImages, Bring, BuildRequest, Images, Label
-from binderlet.builder.base_recipe import base_pins
+from binderlet.builder.beforehand import Beforehand
 from binderlet.builder.bytecode import Bytecode, BytecodeTarget
 from binderlet.builder.conda.recipe import Solution
 from binderlet.builder.conda.solver import CondaSolver
@@ -27,7 +27,7 @@ from binderlet.builder.diagnose import FROM_SOURCE, diagnose, end_error, may_bui
 from binderlet.builder.environments import ENVIRONMENT_IMAGE, Environment, Environments, key_of
 from binderlet.builder.fallback import FallbackJob
 from binderlet.builder.foundation import plan_on_base
-from binderlet.builder.index import uv_configuration
+from binderlet.builder.install_program import NEW
 from binderlet.builder.job import Outcome
 from binderlet.builder.keys import job_key
 from binderlet.builder.layers import Layers, Work, labels_of
@@ -36,19 +36,20 @@ from binderlet.builder.locks import Locks
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
 from binderlet.builder.repo2docker import Repo2Docker
-from binderlet.builder.resolver import Resolver
 from binderlet.builder.running import Jobs
-from binderlet.builder.stack import source_of
+from binderlet.builder.stack import asked_by, source_of
 from binderlet.builder.stacks import Stacks
 from binderlet.builder.steps import mark
 from binderlet.builder.together import Built, Together
 from binderlet.builder.toolchain import Toolchain
 from binderlet.builder.turns import Turns
+from binderlet.builder.wheels import Wheels
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.errors import BuildFailed
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Image
+from binderlet.tasks import Tasks
 
 BEING_BUILT = "Somebody else asked for this environment a moment ago, and it is being built:"
 
@@ -84,19 +85,20 @@ class BuildKitBuilder:
         self._conda = CondaSolver(settings, network, self._jobs, state / "conda", platform.machine())
         self.bytecode = Bytecode(toolchain, state / "bytecode", socket=socket)
         self._preparing = asyncio.Lock()
+        self._tasks = Tasks("builder")
         self._base: BaseImage | None = None
         self._namespaces = Namespaces(state / "cache-namespace")
         self._layers = Layers(settings, network, toolchain, self._jobs, self._namespaces)
         self.together = Together(self._layers, self._locks, label)
+        self.wheels = Wheels(self._layers)
+        self._beforehand = Beforehand(settings, network, state / "resolver")
         self.stacks = Stacks(
             state / "stacks",
             maker=self._layers,
             images=images,
-            resolver=Resolver(state / "resolver", network),
+            beforehand=self._beforehand,
             source=source_of(network),
-            pins=partial(base_pins, settings),
-            settings=partial(uv_configuration, network, settings),
-            ready=self.bytecode.wait,
+            ready=self._cache_filled,
         )
         self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
 
@@ -111,6 +113,8 @@ class BuildKitBuilder:
     async def prepare(self, log: BuildLog) -> None:
         """See ``Builder``."""
         await self._ready(log)
+        if self._tools.has_cache_mounts:
+            await self._beforehand.prepare()
 
     def is_outdated(self, image: Image) -> bool:
         """See ``Builder``."""
@@ -123,7 +127,19 @@ class BuildKitBuilder:
         """See ``Builder``."""
         await self.together.close()
         await self.stacks.close()
+        await self.wheels.close()
+        await self._tasks.close()
         await self.bytecode.close()
+
+    async def settled(self) -> None:
+        """Return once there is nothing left to do in the background after builds."""
+        await self.together.all_named()
+        await self._cache_filled()
+        await self.stacks.wait()
+
+    async def _cache_filled(self) -> None:
+        await self.wheels.wait()
+        await self.bytecode.wait()
 
     async def build(self, request: BuildRequest, log: BuildLog) -> Image:
         """See ``Builder``."""
@@ -188,10 +204,13 @@ class BuildKitBuilder:
     async def _build_new(self, work: Work, base: BaseImage, environment: Environment) -> Image | None:
         """Build the environment, and its content at once where that can be: then the image is given."""
         failed = None
+        if self._uses_own_cache(work) and asked_by(work.plan):
+            resolve = self._beforehand.resolve(work.plan, work.log)
+            work = replace(work, resolving=self._tasks.start(resolve, name="resolve"))
         if self.together.can(work):
             built = await self._build_together(work, base, environment)
             if built.has_environment:
-                await self._keep(work, base, environment, built.outcome.lock)
+                await self._keep(work, base, environment, built.outcome)
                 self._raise_unless_good(built.outcome, work)
                 if built.image is None:
                     await self.together.named(environment.key)
@@ -202,7 +221,7 @@ class BuildKitBuilder:
 
     async def _build_together(self, work: Work, base: BaseImage, environment: Environment) -> Built:
         """Build both at once, on layers that others have, too, where there are any that fit."""
-        on_stack = replace(work, stack=await self.stacks.find(work, base)) if self._shares else work
+        on_stack = replace(work, stack=await self.stacks.find(work, base)) if self._settings.shared_layers else work
         if on_stack.stack.pins:
             work.log.write(f"Here already, in layers of other environments: {', '.join(on_stack.stack.pins)}.")
         built = await self._together(on_stack, base, environment)
@@ -272,21 +291,27 @@ class BuildKitBuilder:
         self._raise_unless_good(outcome, work)
         if outcome.lock:
             await self._locks.keep(environment.key, outcome.lock)
-        await self._keep(work, base, environment, outcome.lock)
+        await self._keep(work, base, environment, outcome)
 
-    async def _keep(self, work: Work, base: BaseImage, environment: Environment, lock: str) -> None:
+    async def _keep(self, work: Work, base: BaseImage, environment: Environment, outcome: Outcome) -> None:
         """Put a new environment on record, and have its wheels compiled and its layers made for others to share."""
         await self.environments.use(environment)
-        uses_cache = self._tools.has_cache_mounts and work.plan.conda is None
-        if work.plan.requirements_file and uses_cache and self._settings.bytecode:
-            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._layers.limits))
-        if uses_cache and self._shares:
-            self.stacks.want(work, base, lock)
+        compile_wheels = partial(self._want_bytecode, work.plan, base)
+        if NEW in outcome.tail:
+            self.wheels.want(environment.key, work, base, compile_wheels)
+        else:
+            compile_wheels()
+        if self._settings.shared_layers and self._uses_own_cache(work):
+            self.stacks.want(work, base, outcome.lock)
 
-    @property
-    def _shares(self) -> bool:
-        """Whether large packages get layers that environments share; an operator's own base image is left alone."""
-        return self._settings.shared_layers and not self._settings.base_image
+    def _want_bytecode(self, plan: Plan, base: BaseImage) -> None:
+        uses_cache = self._tools.has_cache_mounts and plan.conda is None
+        if plan.requirements_file and uses_cache and self._settings.bytecode:
+            self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._layers.limits))
+
+    def _uses_own_cache(self, work: Work) -> bool:
+        """Whether a build can have the package cache, on a base image of ours; an operator's own is left alone."""
+        return self._tools.has_cache_mounts and work.plan.conda is None and not self._settings.base_image
 
     async def _solve(self, work: Work, key: str) -> Solution | None:
         """Give the conda packages of the environment, downloaded; None where it has none."""

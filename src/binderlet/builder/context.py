@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from binderlet.builder import render
+from binderlet.builder.supervisor import LATE as RESOLVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class Context:
     ca_bundle: Path | None = None
     uv: str = ""
     """uv's settings, which may hold an index's password; empty for its own."""
+    resolved: str = ""
+    """What to install, for ``install_program``; it may name an index with its password, too."""
+    is_late: bool = False
+    """Whether that is not known yet, and will be handed over through a pipe."""
     more_secrets: Mapping[str, Path] = field(default_factory=dict)
     """More that is mounted for single steps, by name; relative paths are below ``root``."""
     hidden: Sequence[str] = ()
@@ -44,11 +49,18 @@ class Context:
         return self.folder / "context"
 
     @property
+    def resolved_path(self) -> Path:
+        """What to install."""
+        return self.folder / RESOLVED
+
+    @property
     def secrets(self) -> dict[str, Path]:
         """What is mounted for single steps."""
         found = {render.ENVIRONMENT_SECRET: self.folder / "environment"}
         if self.uv:
             found[render.UV_SECRET] = self.folder / "uv.toml"
+        if self.resolved or self.is_late:
+            found[render.RESOLVED_SECRET] = self.resolved_path
         if self.ca_bundle is not None:
             found[render.CA_SECRET] = self.ca_bundle
         return found | {name: self.root / path for name, path in self.more_secrets.items()}
@@ -70,9 +82,17 @@ class Context:
         for name, source in self.links.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             _link(source, self.root / name)
-        for name, text in {"environment": render.exports(dict(self.variables)), "uv.toml": self.uv}.items():
-            (self.folder / name).touch(mode=0o600)
-            (self.folder / name).write_text(text, encoding="utf-8")
+        variables = render.exports(dict(self.variables))
+        if self.is_late:
+            os.mkfifo(self.resolved_path, 0o600)
+        else:
+            self._write_secret(RESOLVED, self.resolved)
+        for name, text in {"environment": variables, "uv.toml": self.uv}.items():
+            self._write_secret(name, text)
+
+    def _write_secret(self, name: str, text: str) -> None:
+        (self.folder / name).touch(mode=0o600)
+        (self.folder / name).write_text(text, encoding="utf-8")
 
 
 def _link(source: Path, target: Path) -> None:

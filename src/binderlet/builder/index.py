@@ -26,3 +26,8 @@ def uv_configuration(network: NetworkEnvironment, settings: BuilderSettings, pla
     control = f'cache-control = {{ api = "max-age={age:.0f}", files = "max-age={age:.0f}" }}\n'
     extra = [f"[[index]]\nurl = {json.dumps(url)}\n{control}" for url in network.extra_index_urls]
     return "\n".join([*extra, f"[[index]]\nurl = {json.dumps(network.index_url or PYPI)}\ndefault = true\n{control}"])
+
+
+def only_index(network: NetworkEnvironment) -> str:
+    """Give the index that all packages come from; empty where there are several."""
+    return "" if network.extra_index_urls else network.index_url or PYPI

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import binderlet
-from binderlet.builder import lock, render
+from binderlet.builder import install_program, lock, render
 from binderlet.builder.base import BaseImage, BuildRequest
 from binderlet.builder.conda import recipe
 from binderlet.builder.conda.recipe import Solution
@@ -22,9 +23,11 @@ from binderlet.builder.foreign import declared_arguments
 from binderlet.builder.index import uv_configuration
 from binderlet.builder.job import JobSpec, Outcome
 from binderlet.builder.keys import BUILDER_VERSION, job_key
+from binderlet.builder.late import hand_over
 from binderlet.builder.layout import REPO_DIR, UID, USER
 from binderlet.builder.namespaces import Namespaces
 from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.resolution import Resolution
 from binderlet.builder.running import Jobs
 from binderlet.builder.stack import Stack
 from binderlet.builder.steps import NO_LIMITS, Limits, mark
@@ -33,6 +36,7 @@ from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.events.buildlog import BuildLog
 from binderlet.model import Commit
+from binderlet.tasks import Tasks
 
 PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy"}
 """Passed as build arguments, which BuildKit predefines and keeps out of the image's history."""
@@ -41,6 +45,7 @@ PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 SECRET_BYTES = 400_000
 """Of a file that becomes a secret: the engine takes half a megabyte."""
 SECRET_FILES = 16
+INSTALL_PROGRAM = Path(install_program.__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,20 @@ class Work:
     deadline: float
     stack: Stack = field(default_factory=Stack)
     """Packages that are there already, in layers of their own."""
+    resolving: asyncio.Future[Resolution | None] | None = None
+    """Finds out all packages meanwhile, where these can be told beforehand."""
+
+    async def resolution(self) -> Resolution | None:
+        """Give all packages; None where they cannot be told."""
+        if self.resolving is None:
+            return None
+        await asyncio.wait([self.resolving])  # who is cancelled here leaves it running for the others
+        return self.resolving.result()
+
+    async def instructions(self) -> str:
+        """Give what to install, for ``install_program``; empty where the build step must resolve."""
+        found = await self.resolution()
+        return found.instructions if found is not None else ""
 
 
 class Layers:
@@ -113,8 +132,9 @@ class Layers:
             self.context(job, dockerfile),
             uv=uv_configuration(self._network, self._settings, work.plan),
             requirements=work.plan.requirements,
+            is_late=wheels_only and work.resolving is not None,
             texts=conda.texts,
-            links={**conda.links, render.LOCK_PROGRAM: lock.PROGRAM},
+            links={**conda.links, render.LOCK_PROGRAM: lock.PROGRAM, render.INSTALL_PROGRAM: INSTALL_PROGRAM},
             ignore="",
         )
         command = BuildCommand(
@@ -146,12 +166,13 @@ class Layers:
         """
         job = job_key(work.request.image)
         context, command = self._both(work, base, environment, job)
-        return await self.run(work, job, context, command)
+        return await self.run(work, job, replace(context, is_late=work.resolving is not None), command)
 
     async def name(self, work: Work, base: BaseImage, environment: Environment) -> Outcome:
         """Give the environment that ``both`` has built its name: all its layers are there."""
         job = job_key(environment.image)
         context, command = self._both(work, base, environment, job)
+        context = replace(context, resolved=await work.instructions())
         command = replace(command, target=render.ENVIRONMENT_STAGE, tag=environment.image, labels={})
         # A folder without files is its context: it needs none.
         return await self._run_silently(work, job, context, replace(command, context=context.root))
@@ -170,6 +191,26 @@ class Layers:
         )
         return await self._run_silently(work, job, context, command, self.limits.in_background())
 
+    async def fetch(self, work: Work, base: BaseImage) -> Outcome:
+        """Bring the wheels of ``work.resolution`` into the cache that builds share; nobody waits for it."""
+        job = job_key(f"{work.request.image} wheels")
+        # Never twice the same, or the build tool would take the step's result from its own cache.
+        dockerfile = render.fetch(base.name, work.plan.python, secrets.token_hex(8))
+        context = replace(
+            self.context(job, dockerfile),
+            uv=uv_configuration(self._network, self._settings, work.plan),
+            resolved=await work.instructions(),
+            more_secrets={render.INSTALL_PROGRAM: INSTALL_PROGRAM},
+        )
+        command = BuildCommand(
+            dockerfile=context.dockerfile_path,
+            context=context.root,
+            tag="",
+            cache_namespace=self._namespaces.shared,
+            output=context.folder / "report",
+        )
+        return await self._run_silently(work, job, context, command, self.limits.in_background())
+
     def _both(self, work: Work, base: BaseImage, environment: Environment, job: str) -> tuple[Context, BuildCommand]:
         known = json.dumps(self.facts(work, base, environment.key))
         workdir = bool(self._settings.base_image)
@@ -179,7 +220,7 @@ class Layers:
             self.context(job, dockerfile),
             uv=uv_configuration(self._network, self._settings, work.plan),
             requirements=work.plan.requirements,
-            more_secrets={render.LOCK_PROGRAM: lock.PROGRAM}
+            more_secrets={render.LOCK_PROGRAM: lock.PROGRAM, render.INSTALL_PROGRAM: INSTALL_PROGRAM}
             | {name: Path(render.REQUIREMENTS, path) for path, name in files.items()},
             ignore=work.plan.ignore,
         )
@@ -237,7 +278,10 @@ class Layers:
             )
 
         files = replace(context, hidden=tools.stowaways(whole))
-        return await self._jobs.run(job, files, spec, work.log, deadline=work.deadline)
+        async with Tasks("build") as tasks:
+            if files.is_late:
+                tasks.start(hand_over(files.resolved_path, work.instructions()), name="hand over")
+            return await self._jobs.run(job, files, spec, work.log, deadline=work.deadline)
 
     async def _run_silently(
         self, work: Work, job: str, context: Context, command: BuildCommand, limits: Limits | None = None

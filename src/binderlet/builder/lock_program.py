@@ -1,9 +1,10 @@
 """Writes down which packages an environment has: runs inside the build step that installed them.
 
-``python -I -S lock_program.py FACTS TARGET [CACHE]``: ``FACTS`` is a JSON object that is kept as it is; the lock is put
-into ``TARGET``, with the hashes that uv's cache knows of. A line with the short form goes to the standard output, where
-the build's supervisor takes it out. The standard library alone: this is the environment's own Python, without ``site``,
-because packages may have put code there that runs at each start, and here the cache that all builds share is writable.
+``python -I -S lock_program.py FACTS TARGET [CACHE RESOLVED]``: ``FACTS`` is a JSON object that is kept as it is; the
+lock is put into ``TARGET``, with the hashes that the file ``RESOLVED`` has, which need not be there, or uv's cache. A
+line with the short form goes to the standard output, where the build's supervisor takes it out. The standard library
+alone: this is the environment's own Python, without ``site``, because packages may have put code there that runs at
+each start, and here the cache that all builds share is writable.
 """
 
 from __future__ import annotations
@@ -56,21 +57,46 @@ def tags(info: Path) -> set[str]:
         return set()
 
 
-def add_hashes(found: dict[str, dict[str, Any]], cache: str) -> None:
-    """Add the hash of each wheel: the base image's lock has some, uv's cache most others."""
+def add_hashes(found: dict[str, dict[str, Any]], cache: str, resolved: str = "") -> None:
+    """Add the hash of each wheel: the base image's lock has some, the rest is known to who resolved, or to uv's cache.
+
+    ``resolved`` is a path.
+    """
     text = BASE_LOCK.read_text(encoding="utf-8") if BASE_LOCK.exists() else ""
     base = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", text))
     wanted = {name: one for name, one in found.items() if "url" not in one and base.get(name) != one["version"]}
-    if not wanted or not cache:
-        return
+    for package in resolved_packages(resolved):
+        one = wanted.get(package["name"], {})
+        if one.get("version") == package["version"]:
+            add_hash(one, [(wheel["url"], wheel["sha256"]) for wheel in package["wheels"]])
+    wanted = {name: one for name, one in wanted.items() if not one.get("hash")}
+    if wanted and cache:
+        add_hashes_of_cache(wanted, cache)
+
+
+def resolved_packages(path: str) -> list[dict[str, Any]]:
+    """Give the packages that were resolved beforehand; none where the file is not there."""
+    if not path or not Path(path).exists():
+        return []
+    packages: list[dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))["packages"]
+    return packages
+
+
+def add_hashes_of_cache(wanted: dict[str, dict[str, Any]], cache: str) -> None:
+    """Add what uv's cache knows."""
     command = ["uv", "pip", "compile", "--quiet", "--offline", "--no-deps", "--cache-dir", cache]
     command += ["--format", "pylock.toml", "--python", sys.executable, "-"]
     lines = "".join(f"{name}=={one['version']}\n" for name, one in wanted.items())
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
     for name, version, rest in PACKAGE.findall(done.stdout):
         if name in wanted and wanted[name]["version"] == version:
-            installed = tags(wanted[name]["info"])
-            wanted[name]["hash"] = next((sha for url, sha in FILE.findall(rest) if fits(url, installed)), "")
+            add_hash(wanted[name], FILE.findall(rest))
+
+
+def add_hash(one: dict[str, Any], files: list[tuple[str, str]]) -> None:
+    """Add the hash of the wheel that was installed, out of all addresses of that version and their hashes."""
+    installed = tags(one["info"])
+    one["hash"] = next((sha for url, sha in files if fits(url, installed)), "")
 
 
 def fits(url: str, installed: set[str]) -> bool:
@@ -108,12 +134,12 @@ def debian_packages(names: list[str]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the lock; gives 0."""
-    facts, target, *cache = arguments
+    facts, target, *places = arguments
     body = json.loads(facts)
     body["debian"] = debian_packages(body["debian"])
     found = packages(SITE)
     try:
-        add_hashes(found, cache[0] if cache else "")
+        add_hashes(found, *(places or [""]))
     except OSError as error:  # there is no uv: a lock without hashes is a lock
         body["note"] = f"Without hashes: {error}"
     body["conda"] = conda_packages(PREFIX)

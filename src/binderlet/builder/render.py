@@ -20,6 +20,7 @@ from binderlet.builder.stack import Stack
 ENVIRONMENT_SECRET = "binderlet-environment"  # noqa: S105 - a name, not a secret
 CA_SECRET = "binderlet-ca"  # noqa: S105 - a name, not a secret
 UV_SECRET = "binderlet-uv"  # noqa: S105 - a name, not a secret
+RESOLVED_SECRET = "binderlet-resolved"  # noqa: S105 - a name, not a secret
 SECRETS = "/run/binderlet"
 CA_BUNDLE = f"{SECRETS}/ca.pem"
 """Where a step finds the certificates."""
@@ -36,7 +37,11 @@ CACHE = "/var/cache/binderlet-uv"  # not below HOME: the mount point stays in th
 STEP = "/tmp"  # noqa: S108 - a step's own, in its container
 ENVIRONMENT_STAGE = "environment"
 LOCK_PROGRAM = "lock_program.py"
-LOCK_MOUNT = f"--mount=type=bind,source={LOCK_PROGRAM},target=/tmp/{LOCK_PROGRAM}"
+INSTALL_PROGRAM = "install_program.py"
+RESOLVED = f"{SECRETS}/resolved.json"
+"""Where an installation finds what was resolved beforehand, if anything."""
+APART = f"{STEP}/binderlet-new"
+"""Where it unpacks new wheels, for as long as it takes."""
 LOCK = f"{PREFIX}/share/binderlet/lock.json"
 """Where an environment's lock is in the image."""
 NETWORK_MOUNTS = (
@@ -44,7 +49,10 @@ NETWORK_MOUNTS = (
     f"--mount=type=secret,id={CA_SECRET},target={CA_BUNDLE},mode=0444"
 )
 UV_MOUNT = f"--mount=type=secret,id={UV_SECRET},target={UV_CONFIGURATION},mode=0444"
+RESOLVED_MOUNT = f"--mount=type=secret,id={RESOLVED_SECRET},target={RESOLVED},mode=0444"
 UV = f"uv pip install --python {PREFIX}/bin/python --link-mode copy"
+PROGRAM = f"{PREFIX}/bin/python -I -S {STEP}"
+"""Runs a program of ours with the environment's Python, without the code that packages have put there."""
 PIP = f"{PREFIX}/bin/python -m pip install --no-cache-dir --disable-pip-version-check"
 FIRST_CHOICE_FAILED = "uv could not install these packages; trying pip."
 
@@ -74,12 +82,14 @@ def environment(
     has packages that get layers of their own, the same in each environment.
     """
     lines = [*stages, f"FROM {base}"]
-    lock_mount = secret_mount(LOCK_PROGRAM, f"{STEP}/{LOCK_PROGRAM}") if by_secrets else LOCK_MOUNT
+    lock_mount = _program(LOCK_PROGRAM, by_secrets=by_secrets)
     lines += [*_debian(plan, cache_mounts=cache_mounts), *steps, f"USER {USER}"]
     lines += _stack(plan, stack) if stack is not None else []
     if plan.requirements_file:
+        has_cache = wheels_only and cache_mounts and not steps
         mounts = f"{_files(plan, by_secrets=by_secrets)} {UV_MOUNT}" + (f" {lock_mount}" if lock else "")
-        lines.append(_install(plan, lock, mounts, wheels_only=wheels_only, cache_mounts=cache_mounts and not steps))
+        mounts += f" {_program(INSTALL_PROGRAM, by_secrets=by_secrets)} {RESOLVED_MOUNT}" if has_cache else ""
+        lines.append(_install(plan, lock, mounts, wheels_only=wheels_only, has_cache=has_cache))
     elif lock and (plan.apt or steps):
         lines.append(run_step(f"true{_lock(lock)}", lock_mount))
     lines += [f"WORKDIR {REPO_DIR}"] if workdir else []
@@ -173,6 +183,14 @@ def bytecode(base: str, python: str, program: str, seconds: int, nonce: str) -> 
     return "\n".join(lines) + "\n"
 
 
+def fetch(base: str, python: str, nonce: str) -> str:
+    """Write the Dockerfile that brings new wheels into the cache; ``/fetched`` of its result is an empty file."""
+    mounts = f"{_cache(shared_cache(python))} {UV_MOUNT} {_program(INSTALL_PROGRAM, by_secrets=True)} {RESOLVED_MOUNT}"
+    script = f": {nonce}; {USE_UV_CONFIGURATION}; {PROGRAM}/{INSTALL_PROGRAM} {RESOLVED} {CACHE}; touch {STEP}/fetched"
+    lines = [f"FROM {base} AS fetch", f"USER {USER}", run_step(script, mounts)]
+    return "\n".join([*lines, "FROM scratch", f"COPY --from=fetch {STEP}/fetched /"]) + "\n"
+
+
 def shared_cache(python: str) -> str:
     """Give the id of the cache of ready-made wheels; one per Python, because the wheels' bytecode is in it."""
     return f"binderlet-uv-{python}"
@@ -187,6 +205,12 @@ def secret_mount(name: str, target: str) -> str:
     return f"--mount=type=secret,id={name},target={target},mode=0444"
 
 
+def _program(name: str, *, by_secrets: bool) -> str:
+    """Render the mount of a program of ours, which is among the secrets or in the build context."""
+    target = f"{STEP}/{name}"
+    return secret_mount(name, target) if by_secrets else f"--mount=type=bind,source={name},target={target}"
+
+
 def file_secrets(plan: Plan) -> dict[str, str]:
     """Name the secrets that hold the requirement files, by path."""
     return {path: f"binderlet-file-{number}" for number, path in enumerate(sorted(plan.requirements))}
@@ -199,18 +223,20 @@ def _files(plan: Plan, *, by_secrets: bool) -> str:
     return " ".join(secret_mount(name, f"{STEP}/{REQUIREMENTS}/{path}") for path, name in found)
 
 
-def _install(plan: Plan, lock: str, mounts: str, *, wheels_only: bool, cache_mounts: bool) -> str:
+def _install(plan: Plan, lock: str, mounts: str, *, wheels_only: bool, has_cache: bool) -> str:
     file = shlex.join([*plan.installer_options, "-r", plan.requirements_file])
     enter = f"{USE_UV_CONFIGURATION}; cd /tmp/{REQUIREMENTS}"
     if not wheels_only:
         # pip knows neither dates nor how to leave out what packages ask for and the lock has anyway.
         pip = "" if plan.installer_options else f" || {{ echo {shlex.quote(FIRST_CHOICE_FAILED)}; {PIP} {file}; }}"
         return run_step(f"{enter}; {UV} --no-cache {file}{pip}{_lock(lock)}", mounts)
-    if not cache_mounts:
+    if not has_cache:
         return run_step(f"{enter}; {UV} --no-cache --no-build {file}{_lock(lock)}", mounts)
-    cache = _cache(shared_cache(plan.python))
-    script = f"{enter}; {UV} --cache-dir {CACHE} --no-build {file}{_lock(lock, CACHE)}"
-    return run_step(script, f"{cache} {mounts}")
+    resolved = f"[ -s {RESOLVED} ] && {PROGRAM}/{INSTALL_PROGRAM} {RESOLVED} {CACHE} {APART}"
+    install = f"if ! {{ {resolved}; }}; then {UV} --cache-dir {CACHE} --no-build {file}; fi"
+    # Removing thousands of files takes as long as writing the lock.
+    script = f"{enter}; {install}; rm -rf {APART} & true{_lock(lock, f'{CACHE} {RESOLVED}')}; wait"
+    return run_step(script, f"{_cache(shared_cache(plan.python))} {mounts}")
 
 
 def _stack(plan: Plan, stack: Stack) -> list[str]:
@@ -227,9 +253,9 @@ def _debian(plan: Plan, *, cache_mounts: bool = True) -> list[str]:
     return ["USER root", _apt(plan.apt, cache_mounts=cache_mounts)] if plan.apt else []
 
 
-def _lock(facts: str, cache: str = "") -> str:
-    """Render the writing of the lock after an installation, which it never makes fail."""
-    program = f"{PREFIX}/bin/python -I -S /tmp/{LOCK_PROGRAM} {shlex.quote(facts)} {LOCK} {cache}"
+def _lock(facts: str, hashes: str = "") -> str:
+    """Render the writing of the lock after an installation, which it never makes fail; ``hashes`` are in these."""
+    program = f"{PROGRAM}/{LOCK_PROGRAM} {shlex.quote(facts)} {LOCK} {hashes}"
     return f"; {program.rstrip()} || true" if facts else ""
 
 

@@ -20,11 +20,10 @@ import structlog
 from binderlet.builder import stack
 from binderlet.builder.backlog import Backlog
 from binderlet.builder.base import BaseImage, Images
+from binderlet.builder.beforehand import Beforehand
 from binderlet.builder.environments import ENVIRONMENT_IMAGE
 from binderlet.builder.job import Outcome
 from binderlet.builder.layers import Work
-from binderlet.builder.plan import Plan
-from binderlet.builder.resolver import Resolver
 from binderlet.builder.stack import Stack
 from binderlet.errors import BinderletError, BuildFailed
 
@@ -66,8 +65,7 @@ class _Wanted:
 class Stacks:
     """The stacks of one builder, on record below ``folder``.
 
-    ``pins`` reads the packages of the base image for a Python, and ``settings`` uv's own settings for a plan;
-    ``ready`` returns once the new wheels have their bytecode.
+    ``source`` names the package indexes; ``ready`` returns once the new wheels are in the cache, with their bytecode.
     """
 
     def __init__(
@@ -76,19 +74,15 @@ class Stacks:
         *,
         maker: Maker,
         images: Images,
-        resolver: Resolver,
+        beforehand: Beforehand,
         source: str,
-        pins: Callable[[str], str],
-        settings: Callable[[Plan], str],
         ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._folder = folder
         self._maker = maker
         self._images = images
-        self._resolver = resolver
+        self._beforehand = beforehand
         self._source = source
-        self._pins = pins
-        self._settings = settings
         self._backlog = Backlog("stacks", self._try, ready)
 
     async def find(self, work: Work, base: BaseImage) -> Stack:
@@ -98,7 +92,8 @@ class Stacks:
         if not stack.names_of(stack.asked_by(work.plan)) & known.names:
             return Stack()
         here = await self._those_here(foundation, known)
-        return Stack(stack.choose(here, await self._resolve(work) or ()), self._source)
+        resolution = await work.resolution()
+        return Stack(stack.choose(here, resolution.pins if resolution is not None else ()), self._source)
 
     def want(self, work: Work, base: BaseImage, lock: str) -> None:
         """Make the stack of an environment that was built, whose ``lock`` this is, soon.
@@ -124,11 +119,8 @@ class Stacks:
 
     async def _make(self, wanted: _Wanted) -> None:
         work, foundation = wanted.work, self._foundation(wanted.work, wanted.base)
-        python = work.plan.python
-        own = (await asyncio.to_thread(self._pins, python)).split()
-        packages = stack.pins_of(wanted.lock, own)
-        sizes = await self._resolver.sizes(packages, python, settings=self._settings(work.plan)) if packages else {}
-        pins = stack.order(sizes or {})
+        packages = stack.pins_of(wanted.lock, await self._beforehand.base_pins(work.plan.python))
+        pins = stack.order(await self._beforehand.sizes(packages, work.plan))
         if not pins:
             return
         known = await asyncio.to_thread(_read, self._path(foundation))
@@ -139,18 +131,6 @@ class Stacks:
         names = known.names | stack.names_in(stack.asked_by(work.plan), packages)
         kept = Known(tuple(here[-MOST_KNOWN:]), frozenset(sorted(names)[:MOST_NAMES]))
         await asyncio.to_thread(_write, self._path(foundation), kept)
-        await self._resolve(work)  # so that who asks for some of it next need not wait for the index
-
-    async def _resolve(self, work: Work) -> frozenset[str] | None:
-        """Ask which packages an environment would get, as its installation would choose them."""
-        plan = work.plan
-        return await self._resolver.resolve(
-            stack.asked_by(plan),
-            plan.python,
-            prefer=await asyncio.to_thread(self._pins, plan.python),
-            settings=self._settings(plan),
-            options=plan.installer_options,
-        )
 
     async def _build(self, work: Work, base: BaseImage, foundation: str) -> None:
         image = _image(foundation, work.stack.pins)

@@ -21,6 +21,7 @@ import os
 import re
 import select
 import signal
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,6 +38,10 @@ NOISE = re.compile(rb"#\d+( |$)|-{6}$| > |\s*$|WARNING: (No output specified|bui
 OUR_STEP_FAILED = re.compile(rb"(ERROR: |error: )?(failed to solve|executor failed|process \")")
 TAIL_BYTES = 64 * 1024
 """Bytes of the output's end that are kept for the message of a failure."""
+LATE = "resolved.json"
+"""A file in the job's folder that may be a named pipe, see ``late.py``."""
+LATE_UNTIL = 15.0
+"""Seconds after which nobody will write into it any more, as who should have is gone, and readers are sent away."""
 GRACE = 3.0
 """Seconds from SIGTERM to SIGKILL, and how long output is read after the process ended."""
 
@@ -186,12 +191,15 @@ class Supervisor:
         deadline: float,
         clock: Callable[[], float] = time.monotonic,
         tend: Callable[[float], str] | None = None,
+        late: str = "",
     ) -> None:
         self._output = output
         self._deadline = deadline
         self._clock = clock
         self._tend = tend
         self._tend_at = 0.0
+        self._late = late
+        self._late_until = clock() + LATE_UNTIL
         self._ending = ""
         self._kill_at: float | None = None
 
@@ -248,6 +256,9 @@ class Supervisor:
         if self._tend is not None and not self._ending and now >= self._tend_at:
             self._tend_at = now + steps.EVERY
             self._ending = self._tend(now)
+        if self._late and now >= self._late_until:
+            self._late_until = now + 1.0
+            hang_up(self._late)
         if not self._ending:
             return
         sign = signal.SIGTERM
@@ -257,6 +268,12 @@ class Supervisor:
             sign = signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, sign)
+
+
+def hang_up(pipe: str) -> None:
+    """Let who reads from a pipe see its end; does nothing where nobody does."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def _spawn(command: Sequence[str], environment: dict[str, str], output: int) -> int:
@@ -272,6 +289,14 @@ def _spawn(command: Sequence[str], environment: dict[str, str], output: int) -> 
         ],
         setsid=True,
     )
+
+
+def is_pipe(path: str) -> bool:
+    """Whether there is a named pipe."""
+    try:
+        return stat.S_ISFIFO(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def hold(folder: str) -> int | None:
@@ -318,7 +343,9 @@ def main(folder: str) -> int:
     copy = os.open(os.path.join(folder, "output"), flags, 0o644)
     output = Output(log, copy, job["limit"], job["progress"])
     tend = tending(steps.Limits(**job["steps"])) if job["steps"] else None
-    supervisor = Supervisor(output, deadline=time.monotonic() + job["timeout"], tend=tend)
+    late = os.path.join(folder, LATE)
+    deadline = time.monotonic() + job["timeout"]
+    supervisor = Supervisor(output, deadline=deadline, tend=tend, late=late if is_pipe(late) else "")
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         supervisor.end("ended")
