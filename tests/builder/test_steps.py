@@ -145,9 +145,10 @@ def test_disk(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_written(tmp_path: Path) -> None:
-    """What is below a folder counts, links do not lead elsewhere, and what is gone is nothing."""
+    """What is below a folder counts once, links do not lead elsewhere, and what is gone is nothing."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a/file").write_bytes(b"x" * 100_000)
+    (tmp_path / "a/again").hardlink_to(tmp_path / "a/file")
     (tmp_path / "link").symlink_to("/usr")
     assert 100_000 <= written(str(tmp_path)) < 200_000
     assert written(str(tmp_path / "none")) == 0

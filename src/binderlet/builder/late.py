@@ -1,11 +1,12 @@
 """A file of a build that is still being made when the build tool starts: a named pipe, which the tool waits at.
 
-The tool takes a second to come to the step that wants the file. Who makes it has that time for nothing.
+The tool takes a moment to come to the step that wants the file. Who makes it has that time for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Awaitable
@@ -38,10 +39,6 @@ def _write(pipe: Path, text: str) -> bool:
             return False
         raise
     os.set_blocking(writing, True)
-    with os.fdopen(writing, "w", encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-        except BrokenPipeError:  # the reader was ended
-            return True
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:  # or the reader was ended
+        file.write(text.encode())
     return True

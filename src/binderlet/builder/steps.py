@@ -135,15 +135,16 @@ def mark(job: str) -> str:
 
 
 def written(folder: str) -> int:
-    """Give the bytes of disk below a folder."""
+    """Give the bytes of disk below a folder; a file with several names there counts once."""
     total = 0
     waiting = [folder]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
+                    found, is_folder = entry.stat(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
+                    total += found.st_blocks * 512 // (1 if is_folder else found.st_nlink)
+                    if is_folder:
                         waiting.append(entry.path)
         except OSError:  # it was removed meanwhile
             continue
