@@ -19,6 +19,7 @@ async def main() -> None:
         say(f"cold {cold.seconds:.1f} s: {cold.parts}")
         size = made.size(cold.image)
         made.clean()
+        await builder.settled()  # new wheels come into the package cache after the build
         warm = await made.build(builder, fresh(HEAVY))
         say(f"warm {warm.seconds:.1f} s: {warm.parts}")
         made.clean()
