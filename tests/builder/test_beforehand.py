@@ -12,6 +12,7 @@ import pytest
 from binderlet.builder.base_recipe import base_pins
 from binderlet.builder.beforehand import Beforehand
 from binderlet.builder.plan import Kind, Plan
+from binderlet.builder.stack import asked_by
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.events.buildlog import BuildLog
@@ -37,14 +38,14 @@ async def test_resolve(tmp_path: Path, network: NetworkEnvironment) -> None:
     """All is known that an installation needs, and the log says how long it took."""
     one, log = Beforehand(BuilderSettings(), network, tmp_path / "cache"), BuildLog(tmp_path / "log")
     await one.prepare()
-    found = await one.resolve(PLAN, log)
+    found = await one.resolve(asked_by(PLAN), PLAN, log)
     assert found is not None
     assert (set(found.pins), found.index) == ({"lib==2.0"}, network.index_url)
     assert "lib-2.0-py3-none-any.whl" in found.instructions
     await log.flush()
     assert "Resolved 1 packages in " in await asyncio.to_thread(log.path.read_text)
     old = replace(PLAN, requirements={"r.txt": "lib<2\n"})
-    found = await one.resolve(old, log)
+    found = await one.resolve(asked_by(old), old, log)
     assert found is not None
     assert found.pins == {"lib==1.0"}
 
@@ -58,7 +59,7 @@ async def test_only_a_hint(tmp_path: Path, network: NetworkEnvironment) -> None:
         Beforehand(BuilderSettings(), several, tmp_path / "cache"),
         Beforehand(unlocked, network, tmp_path / "cache"),
     ):
-        found = await one.resolve(PLAN, log)
+        found = await one.resolve(asked_by(PLAN), PLAN, log)
         assert found is not None
         assert found.pins == {"lib==2.0"}
         assert found.instructions == ""
@@ -67,7 +68,8 @@ async def test_only_a_hint(tmp_path: Path, network: NetworkEnvironment) -> None:
 async def test_what_cannot_be_told(tmp_path: Path, network: NetworkEnvironment) -> None:
     """The log has nothing on it: the build step will say what is wrong."""
     one, log = Beforehand(BuilderSettings(), network, tmp_path / "cache"), BuildLog(tmp_path / "log")
-    assert await one.resolve(replace(PLAN, requirements={"r.txt": "none\n"}), log) is None
+    unknown = replace(PLAN, requirements={"r.txt": "none\n"})
+    assert await one.resolve(asked_by(unknown), unknown, log) is None
     assert await one.sizes(["none==1"], PLAN) == {}
     await log.flush()
     assert "Resolved" not in await asyncio.to_thread(log.path.read_text)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from binderlet.builder.base_recipe import PLATFORMS, base_pins, own_python, whole_python
 from binderlet.builder.index import only_index, uv_configuration
 from binderlet.builder.plan import Plan
 from binderlet.builder.resolution import Resolution
 from binderlet.builder.resolver import Resolver
-from binderlet.builder.stack import asked_by
 from binderlet.config.network import NetworkEnvironment
 from binderlet.config.schema import BuilderSettings
 from binderlet.events.buildlog import BuildLog
@@ -33,15 +34,15 @@ class Beforehand:
         """Learn about the Python that uv is run with, so that no build need wait for that."""
         await self._resolver.resolve(["# nothing"], own_python(self._settings))
 
-    async def resolve(self, plan: Plan, log: BuildLog) -> Resolution | None:
-        """Give what the environment of a plan with ``asked_by`` will have; None where that cannot be told in time.
+    async def resolve(self, asked: Sequence[Requirement], plan: Plan, log: BuildLog) -> Resolution | None:
+        """Give what an environment will have; None where that cannot be told in time. ``log`` gets a line on it.
 
-        ``log`` gets a line on it.
+        ``asked`` is what ``stack.asked_by`` says of the plan.
         """
         started = time.perf_counter()
         pins = await self.base_pins(plan.python)
         found = await self._resolver.resolve(
-            asked_by(plan),
+            asked,
             whole_python(self._settings, plan.python),
             prefer=pins,
             settings=uv_configuration(self._network, self._settings, plan),

@@ -204,8 +204,8 @@ class BuildKitBuilder:
     async def _build_new(self, work: Work, base: BaseImage, environment: Environment) -> Image | None:
         """Build the environment, and its content at once where that can be: then the image is given."""
         failed = None
-        if self._uses_own_cache(work) and asked_by(work.plan):
-            resolve = self._beforehand.resolve(work.plan, work.log)
+        if self._uses_own_cache(work.plan) and (asked := asked_by(work.plan)):
+            resolve = self._beforehand.resolve(asked, work.plan, work.log)
             work = replace(work, resolving=self._tasks.start(resolve, name="resolve"))
         if self.together.can(work):
             built = await self._build_together(work, base, environment)
@@ -301,17 +301,20 @@ class BuildKitBuilder:
             self.wheels.want(environment.key, work, base, compile_wheels)
         else:
             compile_wheels()
-        if self._settings.shared_layers and self._uses_own_cache(work):
+        if self._settings.shared_layers and self._uses_own_cache(work.plan):
             self.stacks.want(work, base, outcome.lock)
 
     def _want_bytecode(self, plan: Plan, base: BaseImage) -> None:
-        uses_cache = self._tools.has_cache_mounts and plan.conda is None
-        if plan.requirements_file and uses_cache and self._settings.bytecode:
+        if plan.requirements_file and self._uses_cache(plan) and self._settings.bytecode:
             self.bytecode.want(BytecodeTarget(base.name, base.python, self._namespaces.shared, self._layers.limits))
 
-    def _uses_own_cache(self, work: Work) -> bool:
-        """Whether a build can have the package cache, on a base image of ours; an operator's own is left alone."""
-        return self._tools.has_cache_mounts and work.plan.conda is None and not self._settings.base_image
+    def _uses_cache(self, plan: Plan) -> bool:
+        """Whether a build can have the package cache."""
+        return self._tools.has_cache_mounts and plan.conda is None
+
+    def _uses_own_cache(self, plan: Plan) -> bool:
+        """Whether it can have that on a base image of ours; an operator's own is left alone."""
+        return self._uses_cache(plan) and not self._settings.base_image
 
     async def _solve(self, work: Work, key: str) -> Solution | None:
         """Give the conda packages of the environment, downloaded; None where it has none."""

@@ -49,7 +49,6 @@ NETWORK_MOUNTS = (
     f"--mount=type=secret,id={CA_SECRET},target={CA_BUNDLE},mode=0444"
 )
 UV_MOUNT = f"--mount=type=secret,id={UV_SECRET},target={UV_CONFIGURATION},mode=0444"
-RESOLVED_MOUNT = f"--mount=type=secret,id={RESOLVED_SECRET},target={RESOLVED},mode=0444"
 UV = f"uv pip install --python {PREFIX}/bin/python --link-mode copy"
 PROGRAM = f"{PREFIX}/bin/python -I -S {STEP}"
 """Runs a program of ours with the environment's Python, without the code that packages have put there."""
@@ -88,7 +87,7 @@ def environment(
     if plan.requirements_file:
         has_cache = wheels_only and cache_mounts and not steps
         mounts = f"{_files(plan, by_secrets=by_secrets)} {UV_MOUNT}" + (f" {lock_mount}" if lock else "")
-        mounts += f" {_program(INSTALL_PROGRAM, by_secrets=by_secrets)} {RESOLVED_MOUNT}" if has_cache else ""
+        mounts += f" {_resolved(by_secrets=by_secrets)}" if has_cache else ""
         lines.append(_install(plan, lock, mounts, wheels_only=wheels_only, has_cache=has_cache))
     elif lock and (plan.apt or steps):
         lines.append(run_step(f"true{_lock(lock)}", lock_mount))
@@ -170,9 +169,9 @@ def bytecode(base: str, python: str, program: str, seconds: int, nonce: str) -> 
     ``program`` lies in the build context. Sources are foreign: what they can make the compiler use is limited.
     """
     site = f"{PREFIX}/lib/python{python}/site-packages"
-    run = f"{PREFIX}/bin/python -I -S /tmp/{program} {CACHE} {site} {seconds} > /tmp/compiled"
+    run = f"{PROGRAM}/{program} {CACHE} {site} {seconds} > /tmp/compiled"
     script = f": {nonce}; ulimit -v 2097152; {run}"
-    mounts = f"{_cache(shared_cache(python))} --mount=type=bind,source={program},target=/tmp/{program}"
+    mounts = f"{_cache(shared_cache(python))} {_program(program, by_secrets=False)}"
     lines = [
         f"FROM {base} AS compile",
         f"USER {USER}",
@@ -185,7 +184,7 @@ def bytecode(base: str, python: str, program: str, seconds: int, nonce: str) -> 
 
 def fetch(base: str, python: str, nonce: str) -> str:
     """Write the Dockerfile that brings new wheels into the cache; ``/fetched`` of its result is an empty file."""
-    mounts = f"{_cache(shared_cache(python))} {UV_MOUNT} {_program(INSTALL_PROGRAM, by_secrets=True)} {RESOLVED_MOUNT}"
+    mounts = f"{_cache(shared_cache(python))} {UV_MOUNT} {_resolved(by_secrets=True)}"
     script = f": {nonce}; {USE_UV_CONFIGURATION}; {PROGRAM}/{INSTALL_PROGRAM} {RESOLVED} {CACHE}; touch {STEP}/fetched"
     lines = [f"FROM {base} AS fetch", f"USER {USER}", run_step(script, mounts)]
     return "\n".join([*lines, "FROM scratch", f"COPY --from=fetch {STEP}/fetched /"]) + "\n"
@@ -209,6 +208,11 @@ def _program(name: str, *, by_secrets: bool) -> str:
     """Render the mount of a program of ours, which is among the secrets or in the build context."""
     target = f"{STEP}/{name}"
     return secret_mount(name, target) if by_secrets else f"--mount=type=bind,source={name},target={target}"
+
+
+def _resolved(*, by_secrets: bool) -> str:
+    """Render the mounts of what was resolved beforehand, and of the program that installs it."""
+    return f"{_program(INSTALL_PROGRAM, by_secrets=by_secrets)} {secret_mount(RESOLVED_SECRET, RESOLVED)}"
 
 
 def file_secrets(plan: Plan) -> dict[str, str]:
